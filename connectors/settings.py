@@ -1,0 +1,97 @@
+"""What an integrator writes about a source, in the province's YAML file.
+
+Belongs here: one settings class per kind of source, each key with its unit and safe default. Does
+not belong here: how a source is read (one module per protocol), nor secrets: the file names the
+environment variables that hold them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class MissingSecret(LookupError):
+    """An environment variable that the configuration names is not set."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(f"environment variable {variable} is not set; it holds a secret that the configuration names")
+        self.variable = variable
+
+
+def secret(variable: str) -> str:
+    """The value of an environment variable that the configuration names; `MissingSecret` when unset or empty."""
+    value = os.environ.get(variable, "")
+    if not value:
+        raise MissingSecret(variable)
+    return value
+
+
+def _no_trailing_slash(url: HttpUrl) -> str:
+    return str(url).rstrip("/")
+
+
+BaseUrl = Annotated[HttpUrl, AfterValidator(_no_trailing_slash)]
+VariableName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", description="name of an environment variable")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HttpManners(_Strict):
+    """How politely a source is called."""
+
+    requests_per_second: PositiveFloat = 50.0
+    concurrency: PositiveInt = 4
+    timeout_seconds: PositiveFloat = 60.0
+    attempts: PositiveInt = 5
+
+
+class OpenCpsSettings(_Strict):
+    """Provincial service portal: OpenCPS REST v2 (sources/systems chapter 1)."""
+
+    kind: Literal["opencps"]
+    base_url: BaseUrl
+    sites: Annotated[list[int], Field(min_length=1, description="groupId of every agency site")]
+    username_env: VariableName
+    password_env: VariableName
+    zone: str = "Asia/Ho_Chi_Minh"
+    page_rows: Annotated[int, Field(gt=0, le=10_000)] = 500
+    #: Liferay's index.search.limit: a list that reaches it was cut off.
+    search_limit: PositiveInt = 10_000
+    #: Windows are re-read by this much: indexes run late and may be shifted by the server's zone.
+    overlap_days: PositiveInt = 3
+    lag_minutes: NonNegativeInt = 10
+    manners: HttpManners = HttpManners()
+
+
+class IGateSettings(_Strict):
+    """One-stop system: VNPT iGate v2 REST (sources/systems chapter 4.1)."""
+
+    kind: Literal["igate"]
+    base_url: BaseUrl
+    token_url: BaseUrl
+    client_id_env: VariableName
+    client_secret_env: VariableName
+    page_rows: Annotated[int, Field(gt=0, le=1000)] = 500
+    fee_batch: Annotated[int, Field(gt=0, le=200)] = 100
+    lag_minutes: NonNegativeInt = 10
+    manners: HttpManners = HttpManners()
+
+
+class MessageLogSettings(_Strict):
+    """The one-stop system's log of messages to the national portal: NDJSON files dropped in a folder (chapter 3)."""
+
+    kind: Literal["npsp-log"]
+    folder: Path
+    pattern: str = "*.ndjson"
+    zone: str = "Asia/Ho_Chi_Minh"
+    #: A file younger than this may still be written to and is left for the next night.
+    settle_seconds: NonNegativeInt = 60
+
+
+SourceSettings = Annotated[OpenCpsSettings | IGateSettings | MessageLogSettings, Field(discriminator="kind")]

@@ -1,0 +1,207 @@
+"""The SQL database: cursors, files already read, nights and their counts (the audit trail).
+
+Belongs here: table definitions and the few statements that move a cursor or write the trail.
+SQLite by default, PostgreSQL in production; both through SQLAlchemy. Does not belong here: records
+of dossiers (they live in the lake) and anything personal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine, make_url
+
+metadata = sa.MetaData()
+
+
+class Instant(sa.types.TypeDecorator[datetime]):
+    """An aware UTC instant, also on SQLite, which keeps no zone of its own."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Refuse a naive value; store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"instant without a zone: {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Give UTC back its zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+cursor_table = sa.Table(
+    "source_cursor",
+    metadata,
+    sa.Column("source", sa.String(100), primary_key=True),
+    sa.Column("stream", sa.String(200), primary_key=True),
+    sa.Column("position", sa.Text, nullable=False, comment="JSON; what it means is the connector's"),
+    sa.Column("lake_version", sa.BigInteger, nullable=False, comment="version of the raw table it is safe for"),
+    sa.Column("moved_at", Instant, nullable=False),
+)
+
+night_table = sa.Table(
+    "night",
+    metadata,
+    sa.Column("night", sa.String(64), primary_key=True, comment="id of the run"),
+    sa.Column("province_code", sa.String(8), nullable=False),
+    sa.Column("started_at", Instant, nullable=False),
+    sa.Column("ended_at", Instant),
+    sa.Column("as_of", Instant),
+    sa.Column("publication", sa.String(200)),
+)
+
+count_table = sa.Table(
+    "night_count",
+    metadata,
+    sa.Column("night", sa.String(64), primary_key=True),
+    sa.Column("stage", sa.String(20), primary_key=True, comment="extract | conform"),
+    sa.Column("source", sa.String(100), primary_key=True),
+    sa.Column("rows_read", sa.BigInteger, nullable=False),
+    sa.Column("rows_stored", sa.BigInteger, nullable=False),
+    sa.Column("rows_unchanged", sa.BigInteger, nullable=False),
+    sa.Column("rows_quarantined", sa.BigInteger, nullable=False),
+    sa.Column("window_start", Instant),
+    sa.Column("window_end", Instant),
+)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far a stream of a source has been read: a position the connector understands."""
+
+    position: Mapping[str, Any]
+    lake_version: int
+    moved_at: datetime
+
+
+class LakeBehindCursor(RuntimeError):
+    """The lake is older than a cursor: it was restored or deleted, and reading on would lose records."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """The SQL half of the home."""
+
+    engine: Engine
+
+    @classmethod
+    def open(cls, url: str) -> Database:
+        """Connect and create what is missing; the folder of an SQLite file is made."""
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(parsed)
+        metadata.create_all(engine)
+        return cls(engine)
+
+    def cursor(self, source: str, stream: str) -> Cursor | None:
+        """The stored cursor, or None before the first batch."""
+        query = sa.select(cursor_table).where(cursor_table.c.source == source, cursor_table.c.stream == stream)
+        with self.engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else Cursor(json.loads(row.position), row.lake_version, row.moved_at)
+
+    def cursors(self) -> dict[str, dict[str, Any]]:
+        """Every position as {source: {stream: position}}, for the manifest and the command line."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(cursor_table).order_by(cursor_table.c.source, cursor_table.c.stream))
+            result: dict[str, dict[str, Any]] = {}
+            for row in rows:
+                result.setdefault(row.source, {})[row.stream] = json.loads(row.position)
+        return result
+
+    def move_cursor(self, source: str, stream: str, position: Mapping[str, Any], *, lake_version: int) -> None:
+        """Store the cursor that is safe now that the batch is in the lake at `lake_version`."""
+        values = {
+            "position": json.dumps(position, sort_keys=True),
+            "lake_version": lake_version,
+            "moved_at": datetime.now(UTC),
+        }
+        mine = sa.and_(cursor_table.c.source == source, cursor_table.c.stream == stream)
+        with self.engine.begin() as connection:
+            if connection.execute(cursor_table.update().where(mine).values(**values)).rowcount == 0:
+                connection.execute(cursor_table.insert().values(source=source, stream=stream, **values))
+
+    def check_lake(self, source: str, stream: str, version: int) -> None:
+        """Raise `LakeBehindCursor` when the raw table's `version` is older than the cursor knows."""
+        stored = self.cursor(source, stream)
+        if stored is not None and version < stored.lake_version:
+            raise LakeBehindCursor(
+                f"source {source}, stream {stream}: the lake is at version {version}, but its cursor was stored "
+                f"for version {stored.lake_version}. The lake was restored or deleted; reading on from the cursor "
+                "would lose records. Restore the database of the same time, or delete this row of source_cursor "
+                "to read everything again (unchanged records are not stored twice)."
+            )
+
+    def begin_night(self, night: str, *, province_code: str) -> None:
+        """Write that a night began; beginning the same night again (a retry) changes nothing."""
+        with self.engine.begin() as connection:
+            known = connection.execute(sa.select(night_table.c.night).where(night_table.c.night == night)).first()
+            if known is None:
+                connection.execute(
+                    night_table.insert().values(night=night, province_code=province_code, started_at=datetime.now(UTC))
+                )
+
+    def end_night(self, night: str, *, as_of: datetime, publication: str) -> None:
+        """Write that a night published `publication`, with facts up to `as_of`."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                night_table.update()
+                .where(night_table.c.night == night)
+                .values(ended_at=datetime.now(UTC), as_of=as_of, publication=publication)
+            )
+
+    def record_counts(
+        self,
+        night: str,
+        *,
+        stage: str,
+        source: str,
+        rows_read: int,
+        rows_stored: int,
+        rows_unchanged: int,
+        rows_quarantined: int,
+        window: tuple[datetime, datetime] | None = None,
+    ) -> None:
+        """Write what came of the rows of a source; refuses numbers that do not close."""
+        if rows_read != rows_stored + rows_unchanged + rows_quarantined:
+            raise ValueError(
+                f"{stage} of {source}: {rows_read} rows read, but {rows_stored} stored + {rows_unchanged} unchanged "
+                f"+ {rows_quarantined} quarantined = {rows_stored + rows_unchanged + rows_quarantined}"
+            )
+        values = {
+            "rows_read": rows_read,
+            "rows_stored": rows_stored,
+            "rows_unchanged": rows_unchanged,
+            "rows_quarantined": rows_quarantined,
+            "window_start": window[0] if window else None,
+            "window_end": window[1] if window else None,
+        }
+        mine = sa.and_(count_table.c.night == night, count_table.c.stage == stage, count_table.c.source == source)
+        with self.engine.begin() as connection:
+            if connection.execute(count_table.update().where(mine).values(**values)).rowcount == 0:
+                connection.execute(count_table.insert().values(night=night, stage=stage, source=source, **values))
+
+    def counts(self, night: str) -> list[dict[str, Any]]:
+        """What `record_counts` wrote for a night, by stage and source."""
+        query = sa.select(count_table).where(count_table.c.night == night).order_by(count_table.c.stage, count_table.c.source)
+        with self.engine.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def last_night(self) -> str | None:
+        """The night that ended last, or None."""
+        query = sa.select(night_table.c.night).where(night_table.c.ended_at.is_not(None)).order_by(night_table.c.ended_at.desc())
+        with self.engine.connect() as connection:
+            return connection.execute(query.limit(1)).scalar_one_or_none()

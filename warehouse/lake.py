@@ -1,0 +1,190 @@
+"""The lake: Delta tables under one root, read through DuckDB.
+
+Belongs here: creating, appending, replacing partitions of, and querying Delta tables. Does not
+belong here: what the tables mean, or any business query.
+
+Why file lists and not DuckDB's delta extension: extensions are downloaded at run time, which a
+government network does not allow; the current files of a Delta version are an ordinary list, and
+DuckDB's own Parquet reader is the fastest way over them (docs/decisions/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import duckdb
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+
+from warehouse.schema import Table
+
+_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=100_000)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Delta tables under `root` (a folder or an object-store URL), one folder per table.
+
+    Example:
+        >>> lake = Lake("/srv/thuocdo/lake")
+        >>> lake.append(CORE_UNIT, rows)                        # doctest: +SKIP
+        >>> lake.connect(CORE_UNIT).sql("SELECT count(*) FROM core_unit")  # doctest: +SKIP
+    """
+
+    root: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+
+    def uri(self, table: Table) -> str:
+        """Where `table` lives."""
+        return f"{self.root.rstrip('/')}/{table.name}"
+
+    def open(self, table: Table) -> DeltaTable | None:
+        """The Delta table in its newest version, or None when it was never written."""
+        try:
+            return DeltaTable(self.uri(table), storage_options=dict(self.storage_options) or None)
+        except TableNotFoundError:
+            return None
+
+    def version(self, table: Table) -> int:
+        """Newest version, -1 when the table was never written."""
+        opened = self.open(table)
+        return -1 if opened is None else opened.version()
+
+    def append(self, table: Table, rows: pa.Table, *, note: Mapping[str, str] | None = None) -> int:
+        """Add `rows` in one commit and return how many were added; no rows, no commit.
+
+        `note` is kept in the commit's metadata (e.g. the night and window that wrote it).
+        """
+        if rows.num_rows:
+            self._write(table, rows, mode="append", note=note)
+        return rows.num_rows
+
+    def replace(self, table: Table, rows: pa.Table, *, note: Mapping[str, str] | None = None) -> int:
+        """Put `rows` in place of everything the table holds, in one commit."""
+        self._write(table, rows, mode="overwrite", note=note)
+        return rows.num_rows
+
+    def replace_partitions(
+        self, table: Table, rows: pa.Table, partitions: Iterable[str], *, note: Mapping[str, str] | None = None
+    ) -> int:
+        """Put `rows` in place of the named partitions, in one commit; others keep their files.
+
+        Rows must belong to one of `partitions`; a partition without rows ends up empty. Deterministic
+        order within a file comes from the table's `sort`.
+        """
+        if table.partition is None:
+            raise ValueError(f"table {table.name} has no partition column")
+        wanted = sorted(set(partitions))
+        if not wanted:
+            return 0
+        if self.open(table) is None:
+            return self.replace(table, rows, note=note)
+        names = ", ".join(_quoted(name) for name in wanted)
+        self._write(table, rows, mode="overwrite", predicate=f"{table.partition} IN ({names})", note=note)
+        return rows.num_rows
+
+    def _write(
+        self,
+        table: Table,
+        rows: pa.Table,
+        *,
+        mode: str,
+        predicate: str | None = None,
+        note: Mapping[str, str] | None = None,
+    ) -> None:
+        schema = table.arrow_schema()
+        rows = rows.select(schema.names).cast(schema)
+        if table.sort:
+            order = [*([table.partition] if table.partition else []), *table.sort]
+            rows = rows.sort_by([(name, "ascending") for name in dict.fromkeys(order)])
+        write_deltalake(
+            self.uri(table),
+            rows,
+            mode=mode,  # type: ignore[arg-type]
+            predicate=predicate,
+            partition_by=[table.partition] if table.partition else None,
+            storage_options=dict(self.storage_options) or None,
+            writer_properties=_WRITER,
+            commit_properties=CommitProperties(custom_metadata=dict(note)) if note else None,
+        )
+
+    def relation_sql(self, table: Table, *, partitions: Iterable[str] | None = None) -> str:
+        """A SQL expression that yields the table's current rows in DuckDB, in declared columns.
+
+        A table never written yields no rows of the right types, so that queries need no special case.
+        """
+        opened = self.open(table)
+        files = [] if opened is None else self._files(opened, table, partitions)
+        if not files:
+            return f"(SELECT {_empty_columns(table)} WHERE false)"
+        listing = ", ".join(_quoted(file) for file in files)
+        columns = ", ".join(f'"{name}"' for name in table.column_names)
+        options = ""
+        if table.partition:
+            options = f", hive_partitioning = true, hive_types = {{'{table.partition}': VARCHAR}}"
+        return f"(SELECT {columns} FROM read_parquet([{listing}]{options}))"
+
+    @staticmethod
+    def _files(opened: DeltaTable, table: Table, partitions: Iterable[str] | None) -> list[str]:
+        if partitions is None or table.partition is None:
+            return list(opened.file_uris())
+        wanted = sorted(set(partitions))
+        return list(opened.file_uris(partition_filters=[(table.partition, "in", wanted)])) if wanted else []
+
+    def connect(self, *tables: Table, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection (UTC, no progress bar) with one view per table, pinned to its version now."""
+        connection = connection or connect()
+        for table in tables:
+            connection.execute(f'CREATE OR REPLACE VIEW "{table.name}" AS SELECT * FROM {self.relation_sql(table)}')
+        return connection
+
+    def read(self, table: Table) -> pa.Table:
+        """All rows, in the declared schema; for small tables and tests."""
+        return self.connect(table).sql(f'SELECT * FROM "{table.name}"').to_arrow_table().cast(table.arrow_schema())
+
+    def written_at(self, table: Table) -> datetime | None:
+        """When the newest version was committed, or None when the table was never written."""
+        opened = self.open(table)
+        if opened is None:
+            return None
+        return datetime.fromtimestamp(opened.history(1)[0]["timestamp"] / 1000, UTC)
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A fresh in-memory DuckDB connection: UTC, quiet, no extension downloads."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
+def _empty_columns(table: Table) -> str:
+    return ", ".join(f'CAST(NULL AS {duckdb_type(column.type)}) AS "{column.name}"' for column in table.columns)
+
+
+def duckdb_type(kind: pa.DataType) -> str:
+    """The DuckDB type that an Arrow type of a declaration reads as, nested ones included."""
+    if pa.types.is_list(kind):
+        return f"{duckdb_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        inner = ", ".join(f'"{child.name}" {duckdb_type(child.type)}' for child in kind)
+        return f"STRUCT({inner})"
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMP WITH TIME ZONE" if kind.tz else "TIMESTAMP"
+    return {
+        "string": "VARCHAR",
+        "bool": "BOOLEAN",
+        "int64": "BIGINT",
+        "int32": "INTEGER",
+        "int16": "SMALLINT",
+        "double": "DOUBLE",
+        "date32[day]": "DATE",
+    }[str(kind)]
