@@ -10,6 +10,7 @@ DuckDB's own Parquet reader is the fastest way over them (docs/decisions/).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,10 +46,10 @@ class Lake:
         """Where `table` lives."""
         return f"{self.root.rstrip('/')}/{table.name}"
 
-    def open(self, table: Table) -> DeltaTable | None:
-        """The Delta table in its newest version, or None when it was never written."""
+    def open(self, table: Table, *, version: int | None = None) -> DeltaTable | None:
+        """The Delta table in its newest (or the given) version, or None when it was never written."""
         try:
-            return DeltaTable(self.uri(table), storage_options=dict(self.storage_options) or None)
+            return DeltaTable(self.uri(table), version=version, storage_options=dict(self.storage_options) or None)
         except TableNotFoundError:
             return None
 
@@ -115,12 +116,15 @@ class Lake:
             commit_properties=CommitProperties(custom_metadata=dict(note)) if note else None,
         )
 
-    def relation_sql(self, table: Table, *, partitions: Iterable[str] | None = None) -> str:
-        """A SQL expression that yields the table's current rows in DuckDB, in declared columns.
+    def relation_sql(
+        self, table: Table, *, partitions: Iterable[str] | None = None, version: int | None = None
+    ) -> str:
+        """A SQL expression that yields the table's rows in DuckDB, in declared columns.
 
-        A table never written yields no rows of the right types, so that queries need no special case.
+        The rows are those of `version`, by default the newest. A table never written yields no rows of
+        the right types, so that queries need no special case.
         """
-        opened = self.open(table)
+        opened = self.open(table, version=version)
         files = [] if opened is None else self._files(opened, table, partitions)
         if not files:
             return f"(SELECT {_empty_columns(table)} WHERE false)"
@@ -148,6 +152,19 @@ class Lake:
     def read(self, table: Table) -> pa.Table:
         """All rows, in the declared schema; for small tables and tests."""
         return self.connect(table).sql(f'SELECT * FROM "{table.name}"').to_arrow_table().cast(table.arrow_schema())
+
+    def fingerprint(self, table: Table) -> str:
+        """Hash of the table's content, whatever the order of its rows or the names of its files.
+
+        Equal content gives an equal fingerprint, so that a night that changed nothing does not mark
+        what depends on it as stale.
+        """
+        rows, mixed, total = (
+            self.connect(table)
+            .sql(f'SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 1000000007) FROM "{table.name}" AS t')
+            .fetchall()[0]
+        )
+        return hashlib.sha256(f"{table.name}|{rows}|{mixed}|{total}".encode()).hexdigest()[:16]
 
     def written_at(self, table: Table) -> datetime | None:
         """When the newest version was committed, or None when the table was never written."""
