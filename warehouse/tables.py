@@ -82,11 +82,13 @@ CORE_CROSSWALK = Table(
     vi="Đối chiếu mã: bản ghi nguồn nào thuộc hồ sơ nào, và vì sao",
     en="Which source record belongs to which dossier, and on what evidence",
     key=("source", "record_key"),
+    partition="lake_month",
     sort=("dossier_key", "source", "record_key"),
     columns=(
         _SOURCE,
         Column(name="record_key", type=TEXT, nullable=False, vi="Khóa bản ghi nguồn", en="Key of the source record"),
         _DOSSIER_KEY,
+        _LAKE_MONTH,
         Column(
             name="rule",
             type=TEXT,

@@ -1,0 +1,362 @@
+"""Conform: from what the sources said to one row per dossier.
+
+Belongs here: the order of the steps, what is touched tonight, and which months are rewritten. The
+rules themselves are in `sql/` and `precedence.py`. Does not belong here: extraction, indicators.
+
+Only dossiers that a new record version can have changed are worked on: the records stored since the
+last night, whatever shares an identifier with them, and whatever shared a dossier with them before.
+When the tables of meanings change (codes, agencies, catalogue), everything is worked on again, which
+is also how quarantined records come back. Months whose rows come out equal are not rewritten, so a
+night that changed nothing writes nothing. Killed anywhere, the next night does it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from assets.dossiers.meanings import MeaningError, load_agencies, load_codes
+from assets.dossiers.precedence import facts_sql
+from assets.raw.tables import RAW_MESSAGES, RAW_ONESTOP, RAW_PORTAL, RAW_PROGRESS
+from warehouse.database import Database
+from warehouse.lake import Lake
+from warehouse.schema import Table
+from warehouse.tables import (
+    CORE_COMPONENT,
+    CORE_CROSSWALK,
+    CORE_DOSSIER,
+    CORE_PAYMENT,
+    CORE_PROCEDURE,
+    CORE_STEP,
+    CORE_SUPPLEMENT,
+    CORE_UNIT,
+    RAW_QUARANTINE,
+)
+
+#: Raw tables by the name their source has in `core_crosswalk`.
+RAW_BY_SOURCE: Mapping[str, Table] = {
+    "portal": RAW_PORTAL,
+    "onestop": RAW_ONESTOP,
+    "messages": RAW_MESSAGES,
+    "progress": RAW_PROGRESS,
+}
+_MATCHED = ("portal", "onestop", "messages")
+_WRITTEN = (CORE_CROSSWALK, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_STEP, CORE_SUPPLEMENT)
+_CURSOR = ("conform", "raw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConformCount:
+    """What came of one source's touched records: read = stored + unchanged + quarantined.
+
+    stored: the record's dossier came out different from what the core held; unchanged: it came out
+    equal; quarantined: a code of the record has no meaning yet, so it took no part.
+    """
+
+    source: str
+    rows_read: int
+    rows_stored: int
+    rows_unchanged: int
+    rows_quarantined: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConformResult:
+    """What a night's conforming did; `months` are the storage months of core_dossier rewritten."""
+
+    counts: tuple[ConformCount, ...]
+    dossiers: int
+    changed: int
+    months: tuple[str, ...]
+    data_version: str
+
+
+def conform(
+    lake: Lake,
+    database: Database,
+    *,
+    agencies: Path,
+    codes: Path,
+    night: str,
+    zones: Mapping[str, str] | None = None,
+) -> ConformResult:
+    """Bring the core tables up to date with the raw ones; needs core_unit and core_procedure.
+
+    `zones` names the time zone that each source writes local times in (Asia/Ho_Chi_Minh unless
+    said). Raises what reading the two CSV files raises, naming file and line.
+    """
+    connection = lake.connect(*RAW_BY_SOURCE.values(), *_WRITTEN, CORE_UNIT, CORE_PROCEDURE, RAW_QUARANTINE)
+    meanings = _load_meanings(connection, agencies=agencies, codes=codes, lake=lake)
+    seen = database.cursor(*_CURSOR)
+    position = dict(seen.position) if seen else {}
+    _prepare(connection, since={} if position.get("meanings") != meanings else position)
+    _claims(connection, zones or {})
+    _match(connection)
+    _run(connection, "merged", {"zone_messages": _zone(zones, "messages")}, facts=facts_sql())
+    _settle(connection)
+    months = [_rewrite(lake, connection, table, night=night) for table in _WRITTEN][1]
+    _quarantine(lake, connection, night=night)
+    result = ConformResult(
+        counts=tuple(_count(connection, source) for source in RAW_BY_SOURCE),
+        dossiers=_number(lake.connect(CORE_DOSSIER), "SELECT count(*) FROM core_dossier"),
+        changed=_number(connection, "SELECT count(*) FROM changed_dossier"),
+        months=months,
+        data_version=lake.fingerprint(CORE_DOSSIER),
+    )
+    database.move_cursor(
+        *_CURSOR, _watermarks(connection) | {"meanings": meanings}, lake_version=lake.version(CORE_DOSSIER)
+    )
+    return result
+
+
+def _zone(zones: Mapping[str, str] | None, source: str) -> str:
+    return (zones or {}).get(source, "Asia/Ho_Chi_Minh")
+
+
+def _sql(name: str) -> str:
+    return resources.files("assets.dossiers").joinpath(f"sql/{name}.sql").read_text(encoding="utf-8")
+
+
+def _run(
+    connection: duckdb.DuckDBPyConnection, name: str, parameters: Mapping[str, str] | None = None, **parts: str
+) -> None:
+    """Run one SQL file; `parts` are pieces of SQL written by us, `parameters` are values."""
+    text = _sql(name)
+    for part, piece in parts.items():
+        text = text.replace("{" + part + "}", piece)
+    for statement in connection.extract_statements(text):
+        wanted = {key: value for key, value in (parameters or {}).items() if key in statement.named_parameters}
+        connection.execute(statement, wanted)
+
+
+def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    return int(connection.execute(query).fetchall()[0][0])
+
+
+def _load_meanings(connection: duckdb.DuckDBPyConnection, *, agencies: Path, codes: Path, lake: Lake) -> str:
+    """Register code_map and agency_map; return a hash of everything that gives codes a meaning."""
+    _run(connection, "macros")
+    connection.register("agencies_said", load_agencies(agencies))
+    connection.execute(
+        "CREATE TEMP TABLE agency_map AS SELECT source, agency_key(agency) AS agency, unit_code FROM agencies_said"
+    )
+    _refuse_unknown_units(connection, agencies)
+    connection.register("codes_said", load_codes(codes))
+    connection.execute("CREATE TEMP TABLE code_map AS SELECT source, kind, code, value FROM codes_said")
+    parts = [agencies.read_bytes(), codes.read_bytes(), *(_sql(name).encode() for name in _SQL_FILES)]
+    reference = [lake.fingerprint(CORE_UNIT).encode(), lake.fingerprint(CORE_PROCEDURE).encode()]
+    return hashlib.sha256(b"\0".join([*parts, *reference, facts_sql().encode()])).hexdigest()
+
+
+def _refuse_unknown_units(connection: duckdb.DuckDBPyConnection, agencies: Path) -> None:
+    unknown = connection.execute(
+        "SELECT agency, unit_code FROM agencies_said WHERE unit_code NOT IN (SELECT unit_code FROM core_unit) ORDER BY 1 LIMIT 5"
+    ).fetchall()
+    if unknown:
+        listed = "; ".join(f"{agency} → {unit}" for agency, unit in unknown)
+        raise MeaningError(f"{agencies}: unit_code is not a unit of the province (first ones: {listed})")
+
+
+_SQL_FILES = (
+    "macros",
+    "identifiers",
+    "claims_portal",
+    "claims_onestop",
+    "claims_messages",
+    "coded",
+    "merged",
+)
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, *, since: Mapping[str, str]) -> None:
+    """Find tonight's records: newest versions, what is touched, and what that reaches."""
+    for source, table in RAW_BY_SOURCE.items():
+        connection.execute(
+            f"CREATE TEMP VIEW newest_{source} AS SELECT * FROM {table.name} "
+            "QUALIFY row_number() OVER (PARTITION BY record_key ORDER BY extracted_at DESC, content_hash) = 1"
+        )
+    touched = " UNION ALL ".join(
+        f"SELECT '{source}' AS source, record_key FROM newest_{source} "
+        f"WHERE extracted_at > TIMESTAMPTZ '{since.get(source, '1900-01-01T00:00:00+00:00')}'"
+        for source in RAW_BY_SOURCE
+    )
+    connection.execute(f"CREATE TEMP TABLE touched AS {touched}")
+    _run(connection, "identifiers")
+    # A step touches its dossier: whoever carries its code is reached too.
+    connection.execute("""
+        CREATE TEMP TABLE reach AS
+        SELECT DISTINCT i.source, i.record_key FROM identifiers AS i
+        WHERE i.identifier IN (
+            SELECT dossier_code(MaHoSo) FROM newest_progress SEMI JOIN touched
+            ON touched.source = 'progress' AND touched.record_key = newest_progress.record_key
+        )
+        UNION
+        SELECT source, record_key FROM touched WHERE source <> 'progress'
+    """)
+    while _reach_further(connection):
+        pass
+
+
+def _reach_further(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Add records that share an identifier or a dossier with those reached; say whether any came."""
+    before = _number(connection, "SELECT count(*) FROM reach")
+    connection.execute("""
+        INSERT INTO reach
+        SELECT source, record_key FROM identifiers
+        WHERE identifier IN (SELECT identifier FROM identifiers SEMI JOIN reach USING (source, record_key))
+        UNION
+        SELECT source, record_key FROM core_crosswalk
+        WHERE dossier_key IN (SELECT dossier_key FROM core_crosswalk SEMI JOIN reach USING (source, record_key))
+        EXCEPT
+        SELECT source, record_key FROM reach
+    """)
+    return _number(connection, "SELECT count(*) FROM reach") > before
+
+
+def _claims(connection: duckdb.DuckDBPyConnection, zones: Mapping[str, str]) -> None:
+    parameters = {f"zone_{source}": _zone(zones, source) for source in _MATCHED}
+    for source in _MATCHED:
+        connection.execute(
+            f"CREATE TEMP TABLE current_{source} AS SELECT * FROM newest_{source} "
+            f"SEMI JOIN reach ON reach.source = '{source}' AND reach.record_key = newest_{source}.record_key"
+        )
+        _run(connection, f"claims_{source}", parameters)
+    _run(connection, "coded")
+
+
+def _match(connection: duckdb.DuckDBPyConnection) -> None:
+    """Join records that share an identifier, directly or through others, into one dossier.
+
+    Labels spread along shared identifiers until nothing changes; a dossier has a handful of records,
+    so two or three rounds are enough. The dossier's key is its public code, from the source that is
+    believed first, or the record itself while there is none (a draft).
+    """
+    connection.execute("""
+        CREATE TEMP TABLE edge AS
+        SELECT i.source, i.record_key, i.rule, i.identifier FROM identifiers AS i SEMI JOIN claims USING (source, record_key)
+    """)
+    connection.execute("""
+        CREATE TEMP TABLE label AS
+        SELECT c.source, c.record_key, coalesce(min(e.identifier), c.source || ':' || c.record_key) AS label
+        FROM claims AS c LEFT JOIN edge AS e USING (source, record_key) GROUP BY 1, 2
+    """)
+    while _spread_labels(connection):
+        pass
+    _run(connection, "membership")
+
+
+def _spread_labels(connection: duckdb.DuckDBPyConnection) -> bool:
+    """One round: each record takes the least label among records it shares an identifier with."""
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE spread AS
+        WITH least AS (
+            SELECT e.identifier, min(l.label) AS label FROM edge AS e JOIN label AS l USING (source, record_key) GROUP BY 1
+        )
+        SELECT e.source, e.record_key, min(least.label) AS label FROM edge AS e JOIN least USING (identifier) GROUP BY 1, 2
+    """)
+    changed = _number(
+        connection, "SELECT count(*) FROM spread JOIN label USING (source, record_key) WHERE spread.label < label.label"
+    )
+    if changed:
+        connection.execute(
+            "UPDATE label SET label = spread.label FROM spread "
+            "WHERE spread.source = label.source AND spread.record_key = label.record_key"
+        )
+    return changed > 0
+
+
+def _settle(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring the new rows into the declared columns and find the dossiers that came out different."""
+    _run(connection, "settled")
+    for table in _WRITTEN:
+        columns = ", ".join(f'"{name}"' for name in table.column_names)
+        connection.execute(
+            f"CREATE TEMP TABLE difference_{table.name} AS "
+            f"(SELECT {columns} FROM fresh_{table.name} EXCEPT ALL SELECT {columns} FROM held_{table.name}) UNION ALL "
+            f"(SELECT {columns} FROM held_{table.name} EXCEPT ALL SELECT {columns} FROM fresh_{table.name})"
+        )
+    changed = " UNION ".join(f"SELECT dossier_key FROM difference_{table.name}" for table in _WRITTEN)
+    connection.execute(f"CREATE TEMP TABLE changed_dossier AS {changed}")
+
+
+def _rewrite(lake: Lake, connection: duckdb.DuckDBPyConnection, table: Table, *, night: str) -> tuple[str, ...]:
+    """Rewrite the storage months in which `table` differs, in one commit; return them."""
+    query = f"SELECT DISTINCT lake_month FROM difference_{table.name} ORDER BY 1"
+    months = tuple(str(row[0]) for row in connection.execute(query).fetchall())
+    if not months:
+        return months
+    columns = ", ".join(f'"{name}"' for name in table.column_names)
+    connection.execute("CREATE OR REPLACE TEMP TABLE rewritten_month AS SELECT unnest($months) AS lake_month", {"months": list(months)})
+    rows = connection.sql(
+        f"SELECT {columns} FROM {lake.relation_sql(table, partitions=months)} AS kept "
+        "WHERE kept.dossier_key NOT IN (SELECT dossier_key FROM touched_dossier) "
+        f"UNION ALL SELECT {columns} FROM fresh_{table.name} SEMI JOIN rewritten_month USING (lake_month)"
+    ).to_arrow_table()
+    lake.replace_partitions(table, rows, months, note={"night": night})
+    return months
+
+
+def _quarantine(lake: Lake, connection: duckdb.DuckDBPyConnection, *, night: str) -> None:
+    """Replace the conform stage's quarantine: what still has no meaning, and nothing else."""
+    _run(connection, "quarantine", {"now": datetime.now(UTC).isoformat()})
+    columns = ", ".join(f'"{name}"' for name in RAW_QUARANTINE.column_names)
+    rows = connection.sql(f"SELECT {columns} FROM quarantine_now").to_arrow_table()
+    held = connection.sql(f"SELECT {columns} FROM raw_quarantine").to_arrow_table()
+    if _same_rows(rows, held):
+        return
+    lake.replace(RAW_QUARANTINE, rows, note={"night": night})
+
+
+def _same_rows(left: pa.Table, right: pa.Table) -> bool:
+    if left.num_rows != right.num_rows:
+        return False
+    order = [(name, "ascending") for name in RAW_QUARANTINE.key]
+    return bool(left.sort_by(order).equals(right.cast(left.schema).sort_by(order)))
+
+
+def _count(connection: duckdb.DuckDBPyConnection, source: str) -> ConformCount:
+    read = _number(connection, f"SELECT count(*) FROM touched WHERE source = '{source}'")
+    held_back = _number(
+        connection,
+        f"SELECT count(*) FROM touched AS t WHERE source = '{source}' AND EXISTS "
+        "(SELECT 1 FROM problems AS p WHERE p.source = t.source AND p.record_key = t.record_key)",
+    )
+    stored = _number(connection, _STORED_STEPS if source == "progress" else _STORED.format(source=source))
+    return ConformCount(
+        source=source,
+        rows_read=read,
+        rows_stored=stored,
+        rows_unchanged=read - held_back - stored,
+        rows_quarantined=held_back,
+    )
+
+
+_STORED = (
+    "SELECT count(*) FROM touched SEMI JOIN (SELECT source, record_key FROM membership SEMI JOIN changed_dossier "
+    "USING (dossier_key)) AS m USING (source, record_key) WHERE source = '{source}'"
+)
+_STORED_STEPS = """
+    SELECT count(*) FROM touched JOIN newest_progress AS n ON touched.source = 'progress'
+        AND touched.record_key = n.record_key
+    WHERE EXISTS (
+        SELECT 1 FROM identifiers AS i JOIN membership AS m USING (source, record_key) SEMI JOIN changed_dossier
+        USING (dossier_key) WHERE i.identifier = dossier_code(n.MaHoSo)
+    ) AND NOT EXISTS (SELECT 1 FROM problems AS p WHERE p.source = 'progress' AND p.record_key = n.record_key)
+"""
+
+
+def _watermarks(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Newest storing instant seen per source: what came after it is touched next time."""
+    marks = {}
+    for source, table in RAW_BY_SOURCE.items():
+        newest = connection.execute(f"SELECT max(extracted_at) FROM {table.name}").fetchall()[0][0]
+        if newest is not None:
+            marks[source] = newest.isoformat()
+    return marks

@@ -1,0 +1,264 @@
+"""Indicator definitions: reading them, and refusing what cannot be computed.
+
+Belongs here: the shape of a definition and its checks. Does not belong here: any particular
+indicator (they are files under `definitions/`), nor how counts are made (see `evaluate.py`).
+
+A definition is checked when it is loaded: an unknown column, a predicate that is not true or false,
+or a function the compiler does not know is an error that names file and line, long before a night
+runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import sqlglot
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlglot import exp
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.schema import MappingSchema
+
+from warehouse.lake import duckdb_type
+from warehouse.schema import DAY, Table
+from warehouse.tables import CORE_DOSSIER, CORE_PAYMENT
+
+FOLDER = Path(__file__).parent / "definitions"
+
+#: What one unit of count is, by the word a definition uses.
+FACTS: Mapping[str, Table] = {"dossier": CORE_DOSSIER, "payment": CORE_PAYMENT}
+
+#: Values a predicate may refer to beside columns, with their type.
+PARAMETERS: Mapping[str, str] = {"as_of": "TIMESTAMPTZ"}
+
+
+class DefinitionError(ValueError):
+    """A definition cannot be used; the text names file, line and what is wrong."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    version: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    name_vi: str
+    name_en: str
+    document: str
+    clause: str
+    valid_from: date
+    valid_to: date | None = None
+    fact: str
+    event: str
+    population: str
+    numerator: str
+    note_vi: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """One version of one indicator.
+
+    numerator ÷ denominator, where the denominator counts the rows of `fact` whose `population` holds
+    and whose `event` day lies in the period, and the numerator those of them for which `numerator`
+    holds too. A predicate that is null counts as not holding. `valid_from`/`valid_to` bound the
+    event days for which this version is the rule.
+    """
+
+    id: str
+    version: str
+    name_vi: str
+    name_en: str
+    document: str
+    clause: str
+    valid_from: date
+    valid_to: date | None
+    fact: str
+    event: str
+    population: exp.Expression
+    numerator: exp.Expression
+    note_vi: str
+    #: Hash of everything that decides the counts.
+    fingerprint: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(id, version), unique among definitions."""
+        return self.id, self.version
+
+    @property
+    def table(self) -> Table:
+        """The declared table whose rows are counted."""
+        return FACTS[self.fact]
+
+
+def load_definitions(folder: Path = FOLDER) -> tuple[Definition, ...]:
+    """Read every definition file of `folder`, ordered by id and version.
+
+    Raises `DefinitionError` that names file and line for whatever cannot be computed, and for an
+    (id, version) defined twice.
+    """
+    definitions: dict[tuple[str, str], Definition] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        definition = load_definition(path)
+        if definition.key in definitions:
+            raise DefinitionError(f"{path}: {definition.id} {definition.version} is defined twice")
+        definitions[definition.key] = definition
+    if not definitions:
+        raise DefinitionError(f"{folder}: no definition files (*.yaml)")
+    return tuple(definitions[key] for key in sorted(definitions))
+
+
+def load_definition(path: Path) -> Definition:
+    """Read and check one definition file."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DefinitionError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(node, yaml.MappingNode):
+        raise DefinitionError(f"{path}: expected a mapping of keys")
+    lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
+    try:
+        file = _File.model_validate(content)
+    except ValidationError as error:
+        raise DefinitionError("\n".join(_problem(path, lines, dict(item)) for item in error.errors())) from None
+    return _checked(path, lines, file)
+
+
+def _problem(path: Path, lines: Mapping[str, int], item: Mapping[str, object]) -> str:
+    location = item["loc"]
+    key = str(location[0]) if isinstance(location, tuple) and location else "(top)"
+    return f"{path}, line {lines.get(key, 1)}: {key}: {item['msg']}"
+
+
+def _checked(path: Path, lines: Mapping[str, int], file: _File) -> Definition:
+    def fail(key: str, why: str) -> DefinitionError:
+        return DefinitionError(f"{path}, line {lines[key]}: {key}: {why}")
+
+    if file.fact not in FACTS:
+        raise fail("fact", f"{file.fact!r} is not one of {', '.join(FACTS)}")
+    table = FACTS[file.fact]
+    days = [column.name for column in table.columns if column.type == DAY]
+    if file.event not in days:
+        raise fail("event", f"{file.event!r} is not a day of {table.name}; it has {', '.join(days)}")
+    if file.valid_to is not None and file.valid_to < file.valid_from:
+        raise fail("valid_to", "ends before it begins")
+    predicates = {}
+    for key in ("population", "numerator"):
+        try:
+            predicates[key] = parse_predicate(getattr(file, key), table)
+        except ValueError as error:
+            raise fail(key, str(error)) from None
+    decides = [file.fact, file.event, *(predicates[key].sql("duckdb") for key in sorted(predicates))]
+    span = [file.valid_from.isoformat(), str(file.valid_to)]
+    fingerprint = hashlib.sha256("\n".join([file.id, file.version, *decides, *span]).encode()).hexdigest()[:16]
+    return Definition(**(file.model_dump() | predicates), fingerprint=fingerprint)
+
+
+def parse_predicate(text: str, table: Table) -> exp.Expression:
+    """Parse a SQL predicate over the columns of `table` and check that it is true or false.
+
+    Allowed: columns, literals, parameters ($as_of), comparisons, AND, OR, NOT, IN, IS NULL, BETWEEN,
+    CASE and functions the compiler knows. `ValueError` says what is wrong.
+    """
+    try:
+        parsed = sqlglot.parse_one(text, dialect="duckdb")
+    except sqlglot.ParseError as error:
+        raise ValueError(f"cannot be read as SQL: {error.errors[0]['description']}") from None
+    _refuse_foreign(parsed, table)
+    typed = _typed(parsed, table)
+    for connector in typed.find_all(exp.And, exp.Or, exp.Not):
+        for operand in connector.iter_expressions():
+            _demand_truth(operand)
+    for comparison in typed.find_all(*_COMPARISONS):
+        _demand_like_with_like(comparison)
+        _demand_known_values(comparison, table)
+    _demand_truth(typed)
+    return parsed
+
+
+def _refuse_foreign(parsed: exp.Expression, table: Table) -> None:
+    for column in parsed.find_all(exp.Column):
+        if column.table or column.name not in table.column_names:
+            raise ValueError(f"unknown column {column.sql()!r}; {table.name} has {', '.join(table.column_names)}")
+    for parameter in parsed.find_all(exp.Parameter, exp.Placeholder):
+        if parameter.name not in PARAMETERS:
+            raise ValueError(f"unknown parameter ${parameter.name}; known: {', '.join(PARAMETERS)}")
+    for forbidden in parsed.find_all(exp.Query, exp.AggFunc, exp.Window, exp.Anonymous):
+        raise ValueError(f"may not use {forbidden.sql('duckdb')!r}: only columns, literals and row functions")
+
+
+def _typed(parsed: exp.Expression, table: Table) -> exp.Expression:
+    """The predicate with every node's type found out from the table's declaration."""
+    columns = {column.name: duckdb_type(column.type) for column in table.columns}
+    schema = MappingSchema({table.name: columns}, dialect="duckdb")
+    bound = bind(parsed, {name: exp.cast(exp.null(), kind) for name, kind in PARAMETERS.items()})
+    query = qualify(exp.select(exp.alias_(bound, "predicate")).from_(table.name), schema=schema, dialect="duckdb")
+    return annotate_types(query, schema=schema, dialect="duckdb").selects[0].unalias()
+
+
+_COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.In, exp.Between)
+_FAMILIES: tuple[tuple[str, frozenset[exp.DataType.Type]], ...] = (
+    ("text", frozenset(exp.DataType.TEXT_TYPES)),
+    ("number", frozenset(exp.DataType.NUMERIC_TYPES)),
+    ("day", frozenset({exp.DataType.Type.DATE})),
+    ("instant", frozenset({exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPTZ})),
+    ("true or false", frozenset({exp.DataType.Type.BOOLEAN})),
+)
+
+
+def _family(node: exp.Expression) -> str:
+    kind = node.type.this if node.type is not None else None
+    return next((name for name, members in _FAMILIES if kind in members), "unknown")
+
+
+def _words(node: exp.Expression) -> str:
+    """The piece as its author wrote it: without the table name that typing put in front."""
+    bare = node.copy().transform(lambda part: exp.column(part.this.this) if isinstance(part, exp.Column) else part)
+    return bare.sql("duckdb")
+
+
+def _demand_truth(node: exp.Expression) -> None:
+    if _family(node) != "true or false":
+        raise ValueError(f"{_words(node)} must be true or false, but is a {_family(node)}")
+
+
+def _demand_like_with_like(comparison: exp.Expression) -> None:
+    sides = [node for node in comparison.iter_expressions() if not isinstance(node, exp.Null)]
+    if len({_family(side) for side in sides}) > 1:
+        told = ", ".join(f"{_words(side)} is a {_family(side)}" for side in sides)
+        raise ValueError(f"{_words(comparison)} compares unlike things: {told}")
+
+
+def _demand_known_values(comparison: exp.Expression, table: Table) -> None:
+    """A text compared with a column of a closed list must be in that list: a misspelt one counts nobody."""
+    sides = list(comparison.iter_expressions())
+    known = {value for side in sides if isinstance(side, exp.Column) for value in table.column(side.name).values}
+    for side in sides:
+        if known and side.is_string and side.name not in known:
+            raise ValueError(f"{_words(comparison)}: {side.name!r} is not one of {', '.join(sorted(known))}")
+
+
+def bind(parsed: exp.Expression, values: Mapping[str, exp.Expression]) -> exp.Expression:
+    """A copy of `parsed` in which every parameter stands for its value."""
+
+    def replace(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, (exp.Parameter, exp.Placeholder)):
+            return values[node.name].copy()
+        return node
+
+    return parsed.copy().transform(replace)
+
+
+def find(definitions: Iterable[Definition], indicator: str, version: str) -> Definition:
+    """The definition (indicator, version); `KeyError` lists what there is."""
+    for definition in definitions:
+        if definition.key == (indicator, version):
+            return definition
+    raise KeyError(f"no definition {indicator} {version}")
