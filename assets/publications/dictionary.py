@@ -25,12 +25,19 @@ Tệp này được sinh từ khai báo bảng (`python -m assets.publications.d
 This file is generated from the table declarations; do not edit it by hand.
 
 Thư mục `published/` có mỗi bảng một tệp Parquet (nén zstd) và `datapackage.json` (Frictionless Data Package).
-`published` là liên kết tới bản công bố mới nhất: phần mềm đọc nhiều tệp cùng lúc nên đọc liên kết một lần rồi mở các
-tệp trong thư mục mà nó trỏ tới; các bản công bố gần nhất được giữ lại trong `publications/`.
+`published` là liên kết tới bản công bố mới nhất. Phần mềm đọc nhiều tệp, hoặc mở một tệp nhiều lần (pandas, pyarrow,
+DuckDB, Spark đều mở tệp theo đường dẫn hơn một lần), cần đọc liên kết một lần rồi đọc trong thư mục mà nó trỏ tới:
+thư mục đó không bao giờ thay đổi, và các bản công bố gần nhất được giữ lại.
 
 The folder `published/` holds one Parquet file per table (zstd) and `datapackage.json` (Frictionless Data Package).
-`published` is a link to the newest publication: whoever reads several files that must fit together resolves the link
-once and opens the files in the folder behind it; the newest publications are kept in `publications/`.
+`published` is a link to the newest publication. Whoever reads several files, or opens one file several times (pandas,
+pyarrow, DuckDB and Spark all open a path more than once), resolves the link once and reads in the folder behind it:
+that folder never changes, and the newest publications are kept.
+
+```python
+folder = Path("published").resolve()
+received = pd.read_parquet(folder / "dossier.parquet", columns=["unit_code", "is_received"])
+```
 
 - Thời điểm lưu theo UTC; cột kết thúc bằng `_on` là ngày theo giờ Việt Nam (Asia/Ho_Chi_Minh).
   Instants are UTC; columns that end in `_on` are days in Asia/Ho_Chi_Minh.
@@ -43,6 +50,8 @@ once and opens the files in the folder behind it; the newest publications are ke
 
 | Trường · Field | Ý nghĩa | Meaning |
 |---|---|---|
+| `x-folder` | Thư mục cố định của bản công bố này, tính từ thư mục lưu trữ | Where this publication stays, \
+relative to the storage folder |
 | `x-as-of` | Số liệu tính đến thời điểm | Facts known up to this instant |
 | `x-night` | Mã lần chạy đã công bố | Night (run) that published |
 | `x-definitions` | Định nghĩa đã dùng, theo chỉ số/phiên bản | Definitions used, by indicator/version |

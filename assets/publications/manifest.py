@@ -61,9 +61,18 @@ def fingerprint(files: Mapping[str, FileFacts]) -> str:
 
 
 def build_manifest(
-    files: Mapping[str, FileFacts], published: tuple[Published, ...], provenance: Provenance, *, created: datetime
+    files: Mapping[str, FileFacts],
+    published: tuple[Published, ...],
+    provenance: Provenance,
+    *,
+    created: datetime,
+    place: str,
 ) -> dict[str, Any]:
-    """The content of datapackage.json; `files` maps table names to what was written."""
+    """The content of datapackage.json; `files` maps table names to what was written.
+
+    `place` is where this publication stays, relative to the storage folder: what to read from for a
+    tool that cannot resolve the `published` link.
+    """
     return {
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
         "name": "thuocdo",
@@ -71,6 +80,7 @@ def build_manifest(
         "description": "E-government service indicators, verdicts and the dossiers behind them, without personal data",
         "created": _text(created),
         "resources": [_resource(one, files[one.table.name]) for one in published],
+        "x-folder": place,
         "x-as-of": _text(provenance.as_of),
         "x-night": provenance.night,
         "x-fingerprint": fingerprint(files),

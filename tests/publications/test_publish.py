@@ -151,6 +151,7 @@ def test_manifest_says_what_is_in_the_files(tmp_path: Path) -> None:
     assert manifest["x-cursors"] == {"portal": {"35417": {"start": "2026-02-28"}}}
     assert manifest["x-fingerprint"] == publication.fingerprint
     assert manifest["x-lake-versions"]["core_dossier"] == 0
+    assert (tmp_path / manifest["x-folder"]).resolve() == publication.folder.resolve()
 
 
 def test_manifest_schema_is_frictionless_with_constraints(tmp_path: Path) -> None:
@@ -250,7 +251,7 @@ def test_a_real_folder_in_place_of_the_link_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"as_of": datetime(2026, 1, 1)}, "no time zone"),  # noqa: DTZ001
+        ({"as_of": datetime(2026, 1, 1)}, "no time zone"),
         ({"night": "../etc"}, "cannot name a folder"),
         ({"night": ""}, "cannot name a folder"),
         ({"keep": 1}, "at least 2"),
