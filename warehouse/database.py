@@ -8,7 +8,7 @@ of dossiers (they live in the lake) and anything personal.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -199,6 +199,15 @@ class Database:
         query = sa.select(count_table).where(count_table.c.night == night).order_by(count_table.c.stage, count_table.c.source)
         with self.engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
+
+    def extracted_until(self, sources: Iterable[str]) -> datetime | None:
+        """End of the newest window that every one of `sources` has been read to, None when one never was."""
+        ends = []
+        for source in sources:
+            mine = sa.and_(count_table.c.stage == "extract", count_table.c.source == source)
+            with self.engine.connect() as connection:
+                ends.append(connection.execute(sa.select(sa.func.max(count_table.c.window_end)).where(mine)).scalar())
+        return None if None in ends or not ends else min(ends)
 
     def last_night(self) -> str | None:
         """The night that ended last, or None."""

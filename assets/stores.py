@@ -1,0 +1,79 @@
+"""What an asset is handed when it runs: where tables live, and what the province's file says.
+
+Belongs here: that one value and its few derived facts. Does not belong here: reading the environment
+or a YAML file (`orchestration.settings`), nor the Dagster resource that makes it
+(`orchestration.resources`); assets know neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from pathlib import Path
+
+from connectors.settings import SourceSettings
+from expectations.targets import Target, load_targets
+from warehouse.database import Database
+from warehouse.lake import Lake
+
+
+class NothingExtracted(RuntimeError):
+    """There is no day of which every source has been read yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """One province's home during one night.
+
+    `night` is the id of the run. `progress` takes a short Vietnamese sentence for whoever watches.
+    """
+
+    night: str
+    province_code: str
+    start_on: date
+    sources: Mapping[str, SourceSettings]
+    departments: Path
+    agencies: Path
+    codes: Path
+    target_sets: tuple[str, ...]
+    minimum_denominator: int
+    published: Path
+    lake_root: str
+    database_url: str
+    progress: Callable[[str], None] = lambda text: None
+
+    def lake(self) -> Lake:
+        """The Delta tables."""
+        return Lake(self.lake_root)
+
+    def database(self) -> Database:
+        """The SQL database: cursors and the trail of nights."""
+        return self._database
+
+    @cached_property
+    def _database(self) -> Database:
+        return Database.open(self.database_url)
+
+    @property
+    def zones(self) -> dict[str, str]:
+        """Time zone that each source writes local times in, for those that must be told."""
+        return {name: zone for name, source in self.sources.items() if (zone := getattr(source, "zone", None))}
+
+    def targets(self) -> tuple[Target, ...]:
+        """The dated targets that apply to the province."""
+        return load_targets(self.target_sets)
+
+    def as_of(self) -> datetime:
+        """The instant up to which facts are known: the end of the newest day that every source has given.
+
+        It never moves backwards: reading an old day again does not make the newer ones unknown.
+        Raises `NothingExtracted` before the first night.
+        """
+        until = self.database().extracted_until(self.sources)
+        if until is None:
+            raise NothingExtracted(
+                f"no day has been extracted from all of {', '.join(self.sources)} yet; run the raw_ assets first"
+            )
+        return until
