@@ -130,7 +130,7 @@ def check(source: Source, suite: Suite, *, with_keys: bool = False) -> SuiteResu
     rowwise = tuple(each for each in suite.expectations if each.type)
     wanted = {name for each in rowwise for name in each.columns(names)} | set(suite.table.key if with_keys else ())
     columns = [name for name in names if name in wanted]
-    found = {}
+    found: dict[str, ExpectationResult] = {}
     if rowwise:
         by_row = Suite(table=suite.table, expectations=rowwise)
         found |= _by_id(validate(source.batches(suite.table, columns), by_row, with_keys=with_keys))
@@ -216,7 +216,11 @@ def _batch_definition() -> BatchDefinition[Any]:
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    return context.data_sources.add_pandas("frames").add_dataframe_asset("frame").add_batch_definition_whole_dataframe("all")
+    return (
+        context.data_sources.add_pandas("frames")
+        .add_dataframe_asset("frame")
+        .add_batch_definition_whole_dataframe("all")
+    )
 
 
 def _run(
@@ -240,7 +244,7 @@ def _run(
         result_format |= {"unexpected_index_column_names": list(keys), "partial_unexpected_count": KEYS_KEPT}
     batch = definition.get_batch({"dataframe": frame})
     answer = batch.validate(gx.ExpectationSuite(name="suite", expectations=built), result_format=result_format)
-    return [(result.expectation_config.meta["id"], result) for result in answer.results]
+    return [(cast(Any, result.expectation_config).meta["id"], result) for result in answer.results]
 
 
 def _judge(

@@ -59,14 +59,9 @@ def sentence(
         return f"không có {counted} nào để đo, ngưỡng {threshold_vi(threshold)}: {VERDICT_VI[verdict]}"
     said = f"{rate_vi(numerator, denominator)} so với {threshold_vi(threshold)}"
     missing = f"còn thiếu {count_vi(gap)} {counted}" if gap else "đủ"
-    match verdict:
-        case "met":
-            return f"{said}, đạt"
-        case "missed":
-            return f"{said}, {missing}"
-        case "not_yet_due":
-            return f"{said}, chưa đến hạn, {missing}"
-        case "too_few":
-            return f"{said}, chỉ có {count_vi(denominator)} {counted} nên không kết luận"
-        case _:
-            return f"{said}, {VERDICT_VI[verdict]}"
+    ends = {
+        "missed": missing,
+        "not_yet_due": f"chưa đến hạn, {missing}",
+        "too_few": f"chỉ có {count_vi(denominator)} {counted} nên không kết luận",
+    }
+    return f"{said}, {ends.get(verdict, VERDICT_VI[verdict])}"
