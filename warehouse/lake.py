@@ -14,6 +14,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
@@ -23,6 +25,10 @@ from deltalake.exceptions import TableNotFoundError
 from warehouse.schema import Table
 
 _WRITER = WriterProperties(compression="ZSTD", max_row_group_size=100_000)
+
+
+#: Delta panics or loses its way on some of these in the path of a local table, DuckDB reads others as wildcards.
+_UNUSABLE = frozenset("%[]^|\\*?")
 
 
 def _quoted(text: str) -> str:
@@ -41,6 +47,13 @@ class Lake:
 
     root: str
     storage_options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if "://" not in self.root and (found := _UNUSABLE & set(self.root)):
+            raise ValueError(
+                f"lake folder {self.root!r}: its path has {' '.join(sorted(found))}, which Delta or DuckDB cannot "
+                "read back; choose another THUOCDO_HOME or THUOCDO_STORAGE_URL"
+            )
 
     def uri(self, table: Table) -> str:
         """Where `table` lives."""
@@ -65,12 +78,12 @@ class Lake:
         """
         if rows.num_rows:
             self._write(table, rows, mode="append", note=note)
-        return rows.num_rows
+        return int(rows.num_rows)
 
     def replace(self, table: Table, rows: pa.Table, *, note: Mapping[str, str] | None = None) -> int:
         """Put `rows` in place of everything the table holds, in one commit."""
         self._write(table, rows, mode="overwrite", note=note)
-        return rows.num_rows
+        return int(rows.num_rows)
 
     def replace_partitions(
         self, table: Table, rows: pa.Table, partitions: Iterable[str], *, note: Mapping[str, str] | None = None
@@ -83,38 +96,39 @@ class Lake:
         if table.partition is None:
             raise ValueError(f"table {table.name} has no partition column")
         wanted = sorted(set(partitions))
+        if strangers := sorted(set(rows[table.partition].unique().to_pylist()) - set(wanted)):
+            raise ValueError(f"table {table.name}: rows of {table.partition} {strangers}, to be replaced: {wanted}")
         if not wanted:
             return 0
         if self.open(table) is None:
             return self.replace(table, rows, note=note)
         names = ", ".join(_quoted(name) for name in wanted)
         self._write(table, rows, mode="overwrite", predicate=f"{table.partition} IN ({names})", note=note)
-        return rows.num_rows
+        return int(rows.num_rows)
 
     def _write(
         self,
         table: Table,
         rows: pa.Table,
         *,
-        mode: str,
+        mode: Literal["append", "overwrite"],
         predicate: str | None = None,
         note: Mapping[str, str] | None = None,
     ) -> None:
-        schema = table.arrow_schema()
-        rows = rows.select(schema.names).cast(schema)
+        rows = conform(table, rows)
         if table.sort:
             order = [*([table.partition] if table.partition else []), *table.sort]
             rows = rows.sort_by([(name, "ascending") for name in dict.fromkeys(order)])
-        write_deltalake(
-            self.uri(table),
-            rows,
-            mode=mode,  # type: ignore[arg-type]
-            predicate=predicate,
-            partition_by=[table.partition] if table.partition else None,
-            storage_options=dict(self.storage_options) or None,
-            writer_properties=_WRITER,
-            commit_properties=CommitProperties(custom_metadata=dict(note)) if note else None,
-        )
+        options: dict[str, Any] = {
+            "partition_by": [table.partition] if table.partition else None,
+            "storage_options": dict(self.storage_options) or None,
+            "writer_properties": _WRITER,
+            "commit_properties": CommitProperties(custom_metadata=dict(note)) if note else None,
+        }
+        if mode == "append":
+            write_deltalake(self.uri(table), rows, mode="append", **options)
+        else:
+            write_deltalake(self.uri(table), rows, mode="overwrite", predicate=predicate, **options)
 
     def relation_sql(
         self, table: Table, *, partitions: Iterable[str] | None = None, version: int | None = None
@@ -138,9 +152,9 @@ class Lake:
     @staticmethod
     def _files(opened: DeltaTable, table: Table, partitions: Iterable[str] | None) -> list[str]:
         if partitions is None or table.partition is None:
-            return list(opened.file_uris())
+            return _readable(opened, opened.file_uris())
         wanted = sorted(set(partitions))
-        return list(opened.file_uris(partition_filters=[(table.partition, "in", wanted)])) if wanted else []
+        return _readable(opened, opened.file_uris(partition_filters=[(table.partition, "in", wanted)])) if wanted else []
 
     def connect(self, *tables: Table, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection (UTC, no progress bar) with one view per table, pinned to its version now."""
@@ -172,6 +186,43 @@ class Lake:
         if opened is None:
             return None
         return datetime.fromtimestamp(opened.history(1)[0]["timestamp"] / 1000, UTC)
+
+
+def conform(table: Table, rows: pa.Table) -> pa.Table:
+    """The declared columns of `rows` in the declared types; columns that are not declared are left out.
+
+    Raises `ValueError` that names table and column where one is missing, null against its declaration,
+    cannot be converted without loss, or is an instant without a zone (which would be taken for UTC).
+    """
+    schema = table.arrow_schema()
+    if missing := [name for name in schema.names if name not in rows.column_names]:
+        raise ValueError(f"table {table.name}: the rows lack the columns {missing}")
+    rows = rows.select(schema.names)
+    for field_ in rows.schema:
+        if pa.types.is_timestamp(field_.type) and field_.type.tz is None:
+            raise ValueError(f"table {table.name}, column {field_.name}: instants without a zone")
+    columns = [_converted(table, wanted, rows[wanted.name]) for wanted in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _converted(table: Table, wanted: pa.Field, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if values.null_count and not wanted.nullable:
+        raise ValueError(f"table {table.name}, column {wanted.name}: {values.null_count} nulls, declared without")
+    try:
+        return values.cast(wanted.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # The cause is left out: its text quotes the value, which may be anything that a source said.
+        raise ValueError(
+            f"table {table.name}, column {wanted.name}: {values.type} does not fit {wanted.type} without loss"
+        ) from None
+
+
+def _readable(opened: DeltaTable, uris: Iterable[str]) -> list[str]:
+    """File names as DuckDB opens them: Delta percent-encodes the folder of a local table, files do not."""
+    if not opened.table_uri.startswith("file://"):
+        return list(uris)
+    encoded = opened.table_uri.removeprefix("file://")
+    return [unquote(encoded) + uri.removeprefix(encoded) for uri in uris]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
