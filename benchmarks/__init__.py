@@ -1,0 +1,1 @@
+"""Measurements, always side by side with a named peer in one run."""

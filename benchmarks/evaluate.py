@@ -1,0 +1,268 @@
+"""Evaluation of the first set of indicators over many dossiers, against hand-written SQL and pandas.
+
+Belongs here: making dossiers to count (uniform random facts: the speed of counting does not depend
+on what they say), the two peers, and the comparison of time and peak memory. The peers must find the
+same counts, or the run fails: a faster wrong answer is no peer.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from assets.indicators.definitions import load_definitions
+from assets.indicators.evaluate import counting_statement
+from warehouse.lake import Lake, connect, duckdb_type
+from warehouse.reference import unit_table
+from warehouse.tables import CORE_DOSSIER, CORE_PAYMENT, CORE_UNIT
+
+AS_OF = datetime(2026, 10, 31, 17, tzinfo=UTC)
+START = date(2024, 1, 1)
+DEPARTMENTS = Path(__file__).parent.parent / "provinces/dak-lak/departments.csv"
+
+#: What a good engineer would type for the same twelve pairs of counts.
+HAND_WRITTEN = """
+SELECT 'received' AS event, unit_code, date_trunc('month', received_on) AS month,
+    count(*) FILTER (is_received AND has_component_attachment AND (NOT is_result_required OR has_electronic_result)),
+    count(*) FILTER (is_received),
+    count(*) FILTER (is_received AND is_result_required AND has_electronic_result),
+    count(*) FILTER (is_received AND is_result_required),
+    count(*) FILTER (is_received AND ((is_resolved AND (due_at IS NULL OR resolved_at <= due_at))
+        OR (NOT is_resolved AND (due_at IS NULL OR due_at >= TIMESTAMPTZ '2026-10-31 17:00:00+00')))),
+    count(*) FILTER (is_received AND has_fee AND NOT is_fee_waived AND is_paid_online),
+    count(*) FILTER (is_received AND has_fee AND NOT is_fee_waived),
+    count(*) FILTER (is_received AND channel = 'online' AND (NOT is_result_required OR has_electronic_result)),
+    count(*) FILTER (is_received AND channel IN ('direct', 'online') AND channel = 'online'),
+    count(*) FILTER (is_received AND channel IN ('direct', 'online')),
+    count(*) FILTER (is_received AND is_reused),
+    count(*) FILTER (is_received AND channel = 'online' AND is_processed_online AND has_electronic_result
+        AND (NOT has_fee OR is_fee_waived OR is_paid_online))
+FROM core_dossier WHERE received_on IS NOT NULL GROUP BY ALL
+"""
+HAND_WRITTEN_OTHERS = (
+    """
+    SELECT unit_code, date_trunc('month', due_on) AS month,
+        count(*) FILTER (is_received AND due_at <= TIMESTAMPTZ '2026-10-31 17:00:00+00' AND is_resolved
+            AND resolved_at <= due_at),
+        count(*) FILTER (is_received AND due_at <= TIMESTAMPTZ '2026-10-31 17:00:00+00')
+    FROM core_dossier WHERE due_on IS NOT NULL GROUP BY ALL
+    """,
+    """
+    SELECT unit_code, date_trunc('month', resolved_on) AS month,
+        count(*) FILTER (is_received AND is_resolved AND (due_at IS NULL OR resolved_at <= due_at)),
+        count(*) FILTER (is_received AND is_resolved)
+    FROM core_dossier WHERE resolved_on IS NOT NULL GROUP BY ALL
+    """,
+    """
+    SELECT unit_code, date_trunc('month', paid_on) AS month,
+        count(*) FILTER (has_fee AND transaction_count > 0 AND online_transaction_count > 0),
+        count(*) FILTER (has_fee AND transaction_count > 0)
+    FROM core_dossier WHERE paid_on IS NOT NULL GROUP BY ALL
+    """,
+    """
+    SELECT unit_code, date_trunc('month', paid_on) AS month, count(*) FILTER (is_settled AND has_fee AND is_online),
+        count(*) FILTER (is_settled AND has_fee)
+    FROM core_payment WHERE paid_on IS NOT NULL GROUP BY ALL
+    """,
+)
+
+
+def make_lake(folder: Path, *, dossiers: int) -> Lake:
+    """A lake with `dossiers` rows over 34 months and the province's units; reused when it is there."""
+    lake = Lake(str(folder / f"lake-{dossiers}"))
+    if lake.version(CORE_PAYMENT) >= 0:
+        return lake
+    lake.replace(CORE_UNIT, unit_table("H15", DEPARTMENTS))
+    connection = lake.connect(CORE_UNIT)
+    connection.execute("SELECT setseed(0.3478)")
+    connection.execute(
+        "CREATE TABLE place AS SELECT row_number() OVER () - 1 AS place_no, unit_code, level FROM core_unit WHERE parent_code IS NOT NULL"
+    )
+    places = connection.sql("SELECT count(*) FROM place").fetchall()[0][0]
+    step = 1_000_000
+    for first in range(0, dossiers, step):
+        rows = connection.sql(_dossiers(first, min(step, dossiers - first), places=places)).to_arrow_table()
+        lake.append(CORE_DOSSIER, rows)
+        connection.register("made", rows)
+        lake.append(CORE_PAYMENT, connection.sql(_PAYMENTS).to_arrow_table())
+    return lake
+
+
+def _dossiers(first: int, count: int, *, places: int) -> str:
+    known = {
+        "dossier_key": "'H15-' || i",
+        "dossier_code": "'H15-' || i",
+        "lake_month": "strftime(received, '%Y-%m')",
+        "unit_code": "p.unit_code",
+        "unit_level": "p.level",
+        "procedure_code": "'1.' || lpad((i % 250)::VARCHAR, 6, '0')",
+        "channel": "CASE WHEN r1 < 0.6 THEN 'online' WHEN r1 < 0.95 THEN 'direct' ELSE 'post' END",
+        "service_level": "'full'",
+        "status_code": "10",
+        "received_at": "received",
+        "submitted_at": "received",
+        "due_at": "received + INTERVAL 10 DAY",
+        "completed_at": "received + INTERVAL 1 HOUR * (r2 * 300)::INTEGER",
+        "returned_at": "NULL",
+        "resolved_at": "received + INTERVAL 1 HOUR * (r2 * 300)::INTEGER",
+        "received_on": "received::DATE",
+        "submitted_on": "received::DATE",
+        "due_on": "(received + INTERVAL 10 DAY)::DATE",
+        "resolved_on": "(received + INTERVAL 1 HOUR * (r2 * 300)::INTEGER)::DATE",
+        "paid_on": "CASE WHEN i % 3 = 0 THEN received::DATE END",
+        "transaction_count": "CASE WHEN i % 3 = 0 THEN 1 ELSE 0 END",
+        "online_transaction_count": "CASE WHEN i % 3 = 0 AND r1 < 0.3 THEN 1 ELSE 0 END",
+    }
+    columns = []
+    for number, column in enumerate(CORE_DOSSIER.columns):
+        value = known.get(column.name, "3" if duckdb_type(column.type) == "BIGINT" else f"hash(i, {number}) % 3 > 0")
+        columns.append(f"CAST({value} AS {duckdb_type(column.type)}) AS {column.name}")
+    return f"""
+        SELECT {", ".join(columns)}
+        FROM (SELECT i, random() AS r1, random() AS r2,
+            TIMESTAMPTZ '2024-01-01 00:00:00+07' + INTERVAL 1 MINUTE * (random() * 1489000)::INTEGER AS received
+            FROM range({first}, {first + count}) AS t(i)) AS d
+        JOIN place AS p ON p.place_no = (hash(d.i) % {places})::BIGINT
+    """
+
+
+_PAYMENTS = """
+    SELECT dossier_key, 1::BIGINT AS payment_no, lake_month, 'onestop' AS source, unit_code, unit_level, procedure_code,
+        channel, has_fee, 100000::BIGINT AS amount_vnd, 'online' AS method, true AS is_settled,
+        online_transaction_count > 0 AS is_online, received_at AS paid_at, paid_on
+    FROM made WHERE transaction_count > 0
+"""
+
+
+def ours(lake: Lake) -> dict[str, int]:
+    """The evaluator's own statement; total of every numerator and denominator."""
+    definitions = load_definitions()
+    rows = lake.connect(CORE_DOSSIER, CORE_PAYMENT).sql(counting_statement(definitions, as_of=AS_OF)).to_arrow_table()
+    totals = {}
+    for index, definition in enumerate(definitions):
+        for letter in "nd":
+            values = rows.column(f"{letter}_{index}").to_pylist()
+            totals[f"{definition.id} {definition.version} {letter}"] = sum(values)
+    return totals
+
+
+def hand_written(lake: Lake) -> dict[str, int]:
+    """The same counts by SQL written for them alone."""
+    connection = lake.connect(CORE_DOSSIER, CORE_PAYMENT)
+    first = connection.sql(HAND_WRITTEN).fetchall()
+    others = [connection.sql(query).fetchall() for query in HAND_WRITTEN_OTHERS]
+    received = [sum(column) for column in list(zip(*first, strict=True))[3:]]
+    rest = [sum(column) for rows in others for column in list(zip(*rows, strict=True))[2:]]
+    names = [
+        "digitisation 766-4.2 n", "digitisation 766-4.2 d", "electronic-result 766-4.1 n", "electronic-result 766-4.1 d",
+        "on-time received n", "online-payment 766-3.6 n", "online-payment 766-3.6 d", "online-processing 766-3.3 n",
+        "online-processing vendor-td n", "online-processing vendor-td d", "reuse 766-4.3 n", "wholly-online 3478-ii6a n",
+        "on-time due n", "on-time due d", "on-time resolved n", "on-time resolved d", "online-payment vendor-td n",
+        "online-payment vendor-td d", "payment-transactions 3478-ii2a n", "payment-transactions 3478-ii2a d",
+    ]  # fmt: skip
+    return dict(zip(names, [*received, *rest], strict=True))
+
+
+def by_pandas(lake: Lake) -> dict[str, int]:
+    """The same counts the pandas way: read the columns, mark, group by unit and month."""
+    columns = [c for c in CORE_DOSSIER.column_names if c not in ("dossier_code", "dossier_key", "lake_month")]
+    connection = lake.connect(CORE_DOSSIER, CORE_PAYMENT)
+    d = connection.sql(f"SELECT {', '.join(columns)} FROM core_dossier").df()
+    p = connection.sql("SELECT unit_code, paid_on, is_settled, has_fee, is_online FROM core_payment").df()
+    received, online = d.is_received, d.channel == "online"
+    electronic = ~d.is_result_required | d.has_electronic_result
+    fee = received & d.has_fee & ~d.is_fee_waived
+    in_time = d.due_at.isna() | (d.resolved_at <= d.due_at)
+    open_in_time = ~d.is_resolved & (d.due_at.isna() | (d.due_at >= pd.Timestamp(AS_OF)))
+    due = received & (d.due_at <= pd.Timestamp(AS_OF))
+    marks = {
+        "received_on": {
+            "digitisation 766-4.2 n": received & d.has_component_attachment & electronic,
+            "digitisation 766-4.2 d": received,
+            "electronic-result 766-4.1 n": received & d.is_result_required & d.has_electronic_result,
+            "electronic-result 766-4.1 d": received & d.is_result_required,
+            "on-time received n": received & ((d.is_resolved & in_time) | open_in_time),
+            "online-payment 766-3.6 n": fee & d.is_paid_online,
+            "online-payment 766-3.6 d": fee,
+            "online-processing 766-3.3 n": received & online & electronic,
+            "online-processing vendor-td n": received & online,
+            "online-processing vendor-td d": received & (online | (d.channel == "direct")),
+            "reuse 766-4.3 n": received & d.is_reused,
+            "wholly-online 3478-ii6a n": received & online & d.is_processed_online & d.has_electronic_result
+            & (~d.has_fee | d.is_fee_waived | d.is_paid_online),
+        },
+        "due_on": {"on-time due n": due & d.is_resolved & (d.resolved_at <= d.due_at), "on-time due d": due},
+        "resolved_on": {
+            "on-time resolved n": received & d.is_resolved & in_time,
+            "on-time resolved d": received & d.is_resolved,
+        },
+        "paid_on": {
+            "online-payment vendor-td n": d.has_fee & (d.transaction_count > 0) & (d.online_transaction_count > 0),
+            "online-payment vendor-td d": d.has_fee & (d.transaction_count > 0),
+        },
+    }  # fmt: skip
+    totals = {}
+    for event, columns_of_event in marks.items():
+        frame = pd.DataFrame(columns_of_event)
+        month = d[event].dt.to_period("M")
+        totals |= frame.groupby([d.unit_code, month], observed=True).sum().sum().to_dict()
+    settled = p.is_settled & p.has_fee
+    frame = pd.DataFrame(
+        {"payment-transactions 3478-ii2a n": settled & p.is_online, "payment-transactions 3478-ii2a d": settled}
+    )
+    return totals | frame.groupby([p.unit_code, p.paid_on.dt.to_period("M")]).sum().sum().to_dict()
+
+
+PEERS: dict[str, Callable[[Lake], dict[str, int]]] = {"thuocdo": ours, "hand-written": hand_written, "pandas": by_pandas}
+
+
+def measure(folder: Path, *, dossiers: int, rounds: int = 3) -> dict[str, dict[str, float]]:
+    """Run every peer in a process of its own, turn about; best seconds and peak MiB each.
+
+    Raises `ValueError` when two peers count differently.
+    """
+    make_lake(folder, dossiers=dossiers)
+    results: dict[str, dict[str, float]] = {}
+    answers: dict[str, dict[str, int]] = {}
+    for _ in range(rounds):
+        for name in PEERS:
+            line = subprocess.run(
+                [sys.executable, "-m", "benchmarks.evaluate", name, str(folder), str(dossiers)],
+                check=True, capture_output=True, text=True,
+            ).stdout  # fmt: skip
+            seconds, mebibytes, counted = line.split("|")
+            answers[name] = eval(counted, {"__builtins__": {}})  # noqa: S307 - our own repr
+            best = results.setdefault(name, {"seconds": float(seconds), "peak_mib": float(mebibytes)})
+            best["seconds"] = min(best["seconds"], float(seconds))
+    for name, counts in answers.items():
+        wrong = {key: (value, answers["thuocdo"][key]) for key, value in counts.items() if answers["thuocdo"][key] != value}
+        if wrong:
+            raise ValueError(f"{name} counts differently: {wrong}")
+    return results
+
+
+def _one(name: str, folder: Path, dossiers: int) -> str:
+    lake = make_lake(folder, dossiers=dossiers)
+    duckdb.connect().close()
+    connect().close()
+    started = time.perf_counter()
+    counted = {key: int(value) for key, value in PEERS[name](lake).items()}
+    seconds = time.perf_counter() - started
+    return f"{seconds}|{peak_mib()}|{counted!r}"
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process since it began, in MiB (not its parent's, as getrusage tells)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    sys.stdout.write(_one(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
