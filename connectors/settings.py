@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, NonNegativeInt, PositiveFloat, PositiveInt
 
 
-class MissingSecret(LookupError):
+class MissingSecret(LookupError):  # noqa: N818  says what is wrong
     """An environment variable that the configuration names is not set."""
 
     def __init__(self, variable: str) -> None:
@@ -65,6 +65,9 @@ class OpenCpsSettings(_Strict):
     search_limit: PositiveInt = 10_000
     #: Windows are re-read by this much: indexes run late and may be shifted by the server's zone.
     overlap_days: PositiveInt = 3
+    #: What was released or returned within this many days is listed again every night: papers and
+    #: payments arrive late, and nothing else would show that they did.
+    late_days: NonNegativeInt = 30
     lag_minutes: NonNegativeInt = 10
     manners: HttpManners = HttpManners()
 
