@@ -10,8 +10,6 @@ that warns and never blocks: a target missed is news, not a broken night. An exc
 stays an exception: a crash says nothing of the data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -53,7 +51,7 @@ def from_stores(stores: Stores, suite: Suite) -> Source:
 
 
 def checks_for(
-    asset_key: dg.CoercibleToAssetKey, table: Table, suite: Suite, *, load: Load = from_stores
+    asset_key: str, table: Table, suite: Suite, *, load: Load = from_stores
 ) -> list[dg.AssetChecksDefinition]:
     """One asset check per group of `suite`, named as the group; groups with a critical entry block."""
     if suite.table.name != table.name:
@@ -63,7 +61,7 @@ def checks_for(
 
 
 def target_checks(
-    asset_key: dg.CoercibleToAssetKey, targets: Sequence[Target], *, load: Load = from_stores
+    asset_key: str, targets: Sequence[Target], *, load: Load = from_stores
 ) -> list[dg.AssetChecksDefinition]:
     """One check per target id on the asset of out_verdict, named like `target_DL_D1`; never blocking."""
     by_id: dict[str, list[Target]] = {}
@@ -77,7 +75,7 @@ def target_check_name(target: str) -> str:
     return "target_" + target.replace("-", "_")
 
 
-def _schema_check(asset_key: dg.CoercibleToAssetKey, suite: Suite, load: Load) -> dg.AssetChecksDefinition:
+def _schema_check(asset_key: str, suite: Suite, load: Load) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=asset_key,
         name="schema",
@@ -93,7 +91,7 @@ def _schema_check(asset_key: dg.CoercibleToAssetKey, suite: Suite, load: Load) -
     return schema
 
 
-def _group_check(asset_key: dg.CoercibleToAssetKey, suite: Suite, name: str, load: Load) -> dg.AssetChecksDefinition:
+def _group_check(asset_key: str, suite: Suite, name: str, load: Load) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=asset_key,
         name=name,
@@ -108,7 +106,7 @@ def _group_check(asset_key: dg.CoercibleToAssetKey, suite: Suite, name: str, loa
     return group
 
 
-def _target_check(asset_key: dg.CoercibleToAssetKey, rows: Sequence[Target], load: Load) -> dg.AssetChecksDefinition:
+def _target_check(asset_key: str, rows: Sequence[Target], load: Load) -> dg.AssetChecksDefinition:
     suite = Suite(table=OUT_VERDICT, expectations=())
 
     @dg.asset_check(

@@ -1,0 +1,184 @@
+"""Every expectation of every suite, proven by mutation: the good world passes, and a world with one
+defect fails exactly where it should. Run through Great Expectations itself, because what is being
+tested is whether a rule as written in YAML catches what it says it catches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from expectations.gx import check
+from expectations.suites import Expectation, Suite, SuiteError, load_suite
+from tests.expectations.conftest import checked_tables, good_world, source_of
+from warehouse.schema import Table
+from warehouse.tables import CORE_DOSSIER
+
+SUITES = {name: load_suite(table) for name, table in checked_tables().items()}
+
+# What breaks each query, and nothing but SQL that a reader can check by eye.
+SPOILT = {
+    ("raw_portal", "record_key_agrees"): "UPDATE raw_portal SET record_key = '10101:70'",
+    ("raw_onestop", "record_key_agrees"): "UPDATE raw_onestop SET record_key = '64c'",
+    ("raw_messages", "record_key_agrees"): "UPDATE raw_messages SET record_key = 'x'",
+    ("raw_progress", "record_key_agrees"): "UPDATE raw_progress SET TrangThai = '5'",
+    ("core_crosswalk", "belongs_to_a_dossier"): "UPDATE core_crosswalk SET dossier_key = 'x' WHERE source = 'onestop'",
+    ("core_dossier", "submitted_on_is_local_day"): "UPDATE core_dossier SET submitted_on = '2026-01-05' WHERE is_received",
+    # The day in UTC, which is the day before in Vietnam.
+    ("core_dossier", "received_on_is_local_day"): "UPDATE core_dossier SET received_on = '2026-01-05' WHERE is_received",
+    ("core_dossier", "due_on_is_local_day"): "UPDATE core_dossier SET due_at = '2026-01-05 20:00:00Z', "
+    "due_on = '2026-01-05' WHERE is_received",
+    ("core_dossier", "resolved_on_is_local_day"): "UPDATE core_dossier SET resolved_on = NULL WHERE is_received",
+    ("core_dossier", "seen_in_a_source"): "UPDATE core_dossier SET in_portal = false WHERE is_received",
+    ("core_dossier", "has_a_source_record"): "DELETE FROM core_crosswalk WHERE rule = 'alone'",
+    ("core_dossier", "unit_known"): "UPDATE core_dossier SET unit_level = 'province' WHERE is_received",
+    ("core_dossier", "procedure_known"): "UPDATE core_dossier SET procedure_code = '9.999999' WHERE is_received",
+    ("core_component", "belongs_to_a_dossier"): "UPDATE core_component SET dossier_key = 'x'",
+    ("core_component", "counted_in_dossier"): "DELETE FROM core_component",
+    ("core_payment", "belongs_to_a_dossier"): "UPDATE core_payment SET dossier_key = 'x' WHERE payment_no = 1",
+    ("core_payment", "settled_counted_in_dossier"): "UPDATE core_payment SET is_online = false",
+    ("core_payment", "dimensions_of_dossier"): "UPDATE core_payment SET channel = 'post' WHERE payment_no = 1",
+    ("core_step", "belongs_to_a_dossier"): "UPDATE core_step SET dossier_key = 'x'",
+    ("core_supplement", "belongs_to_a_dossier"): "UPDATE core_supplement SET dossier_key = 'x'",
+    ("core_supplement", "counted_in_dossier"): "DELETE FROM core_supplement",
+    ("core_unit", "spans_apart"): "INSERT INTO core_unit SELECT * REPLACE (DATE '2026-01-01' AS valid_from) "
+    "FROM core_unit WHERE level = 'commune'",
+    ("core_unit", "parent_known"): "UPDATE core_unit SET parent_code = 'H16' WHERE level = 'commune'",
+    ("core_unit", "only_the_province_has_no_parent"): "UPDATE core_unit SET parent_code = NULL WHERE level = 'commune'",
+    ("core_unit", "one_province"): "DELETE FROM core_unit WHERE unit_code = 'H15'",
+    ("core_unit", "no_district_after_2025_06_30"): "UPDATE core_unit SET valid_to = NULL WHERE level = 'district'",
+    ("core_procedure", "spans_apart"): "INSERT INTO core_procedure "
+    "SELECT * REPLACE (DATE '2025-12-31' AS valid_from, NULL AS valid_to) FROM core_procedure",
+    ("out_indicator", "rate_is_the_quotient"): "UPDATE out_indicator SET rate = 0.51 "
+    "WHERE scope = 'unit' AND level = 'commune' AND period = 'year'",
+    ("out_indicator", "all_levels_is_the_province"): "UPDATE out_indicator SET level = 'commune' "
+    "WHERE scope = 'province' AND period = 'year'",
+    ("out_indicator", "period_start_is_a_first_day"): "UPDATE out_indicator SET period_start = '2026-02-01' "
+    "WHERE scope = 'province' AND period = 'quarter'",
+    ("out_indicator", "units_sum_to_level"): "DELETE FROM out_indicator WHERE unit_code = 'H15.SNV' AND period = 'year'",
+    ("out_indicator", "levels_sum_to_province"): "UPDATE out_indicator SET numerator = 2 "
+    "WHERE scope = 'province' AND period = 'month'",
+    ("out_indicator", "months_sum_to_quarter"): "UPDATE out_indicator SET denominator = 4 "
+    "WHERE scope = 'province' AND period = 'quarter'",
+    ("out_indicator", "months_sum_to_year"): "DELETE FROM out_indicator WHERE scope = 'province' AND period = 'year'",
+    ("out_indicator", "unit_known"): "UPDATE out_indicator SET unit_code = 'H15.99999' WHERE unit_code = 'H15.SNV'",
+    ("out_verdict", "gap_closes_the_distance"): "UPDATE out_verdict SET gap_dossiers = 2 WHERE verdict = 'missed'",
+    ("out_verdict", "numbers_of_the_indicator"): "UPDATE out_verdict SET denominator = 3 WHERE verdict = 'missed'",
+}
+# These two count distinct things, so that one defect is more than one offence.
+SEVERAL = {
+    ("out_indicator", "one_instant"): (
+        "UPDATE out_indicator SET as_of = '2026-03-02 00:00:00Z' WHERE scope = 'province' AND period = 'year'",
+        2,
+    ),
+}
+
+
+def _cases() -> list[tuple[str, str]]:
+    return [(name, each.id) for name, suite in SUITES.items() for each in suite.expectations]
+
+
+def _first(table: str, condition: str | None) -> str:
+    return f'rowid = (SELECT min(rowid) FROM "{table}" WHERE {condition or "true"})'
+
+
+def _defect(table: Table, expectation: Expectation) -> str:
+    """One SQL statement that breaks a row-wise expectation in one row."""
+    kwargs = expectation.kwargs
+    kind = (expectation.type or "").removeprefix("expect_column_")
+    where = _first(table.name, kwargs.get("row_condition"))
+    if kind == "pair_values_a_to_be_greater_than_b":
+        a, b = kwargs["column_A"], kwargs["column_B"]
+        less = "1" if str(table.column(a).type) == "int64" else "INTERVAL 1 DAY"
+        where = _first(table.name, f'"{a}" IS NOT NULL AND "{b}" IS NOT NULL') if "INTERVAL" in less else where
+        # A span still open has no end to compare: give it one.
+        filler = f'UPDATE "{table.name}" SET "{a}" = coalesce("{a}", "{b}"); '
+        return filler + f'UPDATE "{table.name}" SET "{a}" = "{b}" - {less} WHERE {where}'
+    column = kwargs["column"]
+    value = {
+        "values_to_not_be_null": lambda: "NULL",
+        "values_to_be_null": lambda: "'2026-01-01'" if str(table.column(column).type) == "date32[day]" else "'1'",
+        "values_to_be_between": lambda: str(kwargs.get("max_value", kwargs.get("min_value", 0) - 2) + 1),
+        "values_to_be_in_set": lambda: {"bool": "false", "int16": "7"}.get(str(table.column(column).type), "'x'"),
+        "values_to_not_be_in_set": lambda: str(kwargs["value_set"][0]),
+        "values_to_match_regex": lambda: "'12-31'",
+    }[kind]()
+    return f'UPDATE "{table.name}" SET "{column}" = {value} WHERE {where}'
+
+
+def _spoil(connection: duckdb.DuckDBPyConnection, table: Table, expectation: Expectation) -> int:
+    """Put one defect into the world; returns how many offences it is."""
+    place = (table.name, expectation.id)
+    if place in SEVERAL:
+        connection.execute(SEVERAL[place][0])
+        return SEVERAL[place][1]
+    if expectation.id == "key_unique":
+        connection.execute(f'INSERT INTO "{table.name}" SELECT * FROM "{table.name}" WHERE {_first(table.name, None)}')
+    elif expectation.id == "versions_differ":
+        connection.execute(
+            f'INSERT INTO "{table.name}" SELECT * REPLACE (extracted_at + INTERVAL 1 DAY AS extracted_at) FROM "{table.name}"'
+        )
+    else:
+        connection.execute(SPOILT[place] if expectation.query else _defect(table, expectation))
+    return 1
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_the_good_world_passes(name: str) -> None:
+    suite = SUITES[name]
+    result = check(source_of(good_world(suite), suite.table), suite)
+    assert [each.expectation.id for each in result.failed] == []
+    assert all(each.evaluated > 0 for each in result.results), "an expectation that judged nothing proves nothing"
+
+
+@pytest.mark.parametrize(("name", "expectation_id"), _cases())
+def test_one_defect_fails(name: str, expectation_id: str) -> None:
+    suite = SUITES[name]
+    (expectation,) = [each for each in suite.expectations if each.id == expectation_id]
+    world = good_world(suite)
+    offences = _spoil(world, suite.table, expectation)
+    result = check(source_of(world, suite.table), Suite(table=suite.table, expectations=(expectation,)))
+    assert [each.unexpected for each in result.failed] == [offences]
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ("{id: a, group: domains, severity: critical, vi: a, en: a}", "needs either a type or a query"),
+        ("{id: a, group: domains, severity: loud, vi: a, en: a, query: SELECT 1}", "severity must be"),
+        ("{id: a, group: targets, severity: warning, vi: a, en: a, query: SELECT 1}", "group must be"),
+        ("{id: a, group: domains, severity: warning, vi: a, query: SELECT 1}", "en is missing"),
+        (
+            "{id: a, group: domains, severity: warning, vi: a, en: a, type: expect_column_mean_to_be_between, "
+            "kwargs: {column: status_code}}",
+            "does not judge row by row",
+        ),
+        (
+            "{id: a, group: domains, severity: warning, vi: a, en: a, type: expect_column_values_to_not_be_null, "
+            "kwargs: {column: due_on, mostly: 0.9}}",
+            "mostly is not allowed",
+        ),
+        (
+            "{id: a, group: domains, severity: warning, vi: a, en: a, type: expect_column_values_to_be_between, "
+            "kwargs: {column: due_on, min_value: 0}}",
+            "nulls of due_on would pass unseen",
+        ),
+        (
+            "{id: a, group: domains, severity: warning, vi: a, en: a, type: expect_column_values_to_not_be_null, "
+            "kwargs: {column: duedate}}",
+            "core_dossier has no column 'duedate'",
+        ),
+        ("{id: key_unique, group: keys, severity: critical, vi: a, en: a, query: SELECT 1}", "used twice"),
+    ],
+)
+def test_a_wrong_entry_is_named(tmp_path: Path, entry: str, complaint: str) -> None:
+    (tmp_path / "core_dossier.yaml").write_text(f"expectations:\n  - {entry}\n", encoding="utf-8")
+    with pytest.raises(SuiteError, match=complaint) as error:
+        load_suite(CORE_DOSSIER, folder=tmp_path)
+    assert "core_dossier.yaml" in str(error.value)
+
+
+def test_every_message_is_in_both_languages() -> None:
+    entries = [each for suite in SUITES.values() for each in suite.expectations]
+    assert all(each.vi and each.en and each.vi != each.en for each in entries)
