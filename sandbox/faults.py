@@ -1,0 +1,142 @@
+"""What goes wrong on purpose, and when.
+
+Belongs here: the table of faults, the schedule by seed, and the ASGI layer that plays them. Does not
+belong here: anything a healthy server does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal[
+    "too_many_requests",
+    "internal_error",
+    "bad_gateway",
+    "unavailable",
+    "slow_body",
+    "truncated_json",
+    "connection_reset",
+    "login_page",
+    "empty_search",
+]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_LOGIN_PAGE = b"<!DOCTYPE html><html><head><title>\xc4\x90\xc4\x83ng nh\xe1\xba\xadp</title></head><body><form></form></body></html>"
+_PORTAL_LIST = "/portal/o/rest/v2/dossiers"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong on every `every`-th request below `path`."""
+
+    kind: Kind
+    every: int
+    path: str = "/"
+
+
+#: What `--faults` switches on: a bad day, which a patient reader survives.
+BAD_DAY = (
+    Fault("too_many_requests", 71),
+    Fault("internal_error", 97),
+    Fault("bad_gateway", 113),
+    Fault("unavailable", 131),
+    Fault("slow_body", 211),
+    Fault("truncated_json", 151),
+    Fault("connection_reset", 173),
+    Fault("login_page", 193),
+    Fault("empty_search", 29, _PORTAL_LIST),
+)
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """Faults by schedule: the same seed and the same order of requests give the same faults."""
+
+    faults: tuple[Fault, ...] = BAD_DAY
+    seed: int = 3478
+    slow_seconds: float = 1.0
+    retry_after_seconds: int = 1
+
+    def phases(self) -> list[int]:
+        """At which request each fault begins."""
+        drawn = random.Random(self.seed)
+        return [drawn.randrange(fault.every) for fault in self.faults]
+
+
+@dataclass
+class FaultyApp:
+    """An app behind a fault plan; the control endpoints below /sandbox never fail."""
+
+    app: App
+    plan: FaultPlan
+    _counts: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._counts = self.plan.phases()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, well or badly."""
+        kind = self._due(scope) if scope["type"] == "http" else None
+        if kind is None:
+            await self.app(scope, receive, send)
+        elif kind in ("slow_body", "truncated_json", "connection_reset"):
+            await self._spoil(kind, scope, receive, send)
+        else:
+            await self._refuse(kind, send)
+
+    def _due(self, scope: Scope) -> Kind | None:
+        path = scope["path"]
+        if path.startswith("/sandbox"):
+            return None
+        found: Kind | None = None
+        for number, fault in enumerate(self.plan.faults):
+            matches = path == fault.path if fault.kind == "empty_search" else path.startswith(fault.path)
+            if matches:
+                self._counts[number] += 1
+                if self._counts[number] % fault.every == 0 and found is None:
+                    found = fault.kind
+        return found
+
+    async def _refuse(self, kind: Kind, send: Send) -> None:
+        json, html = (b"content-type", b"application/json"), (b"content-type", b"text/html;charset=UTF-8")
+        retry = (b"retry-after", str(self.plan.retry_after_seconds).encode())
+        status, headers, body = {
+            "too_many_requests": (429, [json, retry], b'{"message":"Too Many Requests"}'),
+            "internal_error": (500, [html], b"<html>500</html>"),
+            "bad_gateway": (502, [html], b"<html>502 Bad Gateway</html>"),
+            "unavailable": (503, [html, retry], b"<html>503 Service Unavailable</html>"),
+            "login_page": (200, [html], _LOGIN_PAGE),
+            # The portal logs a failed search and answers as if there were nothing.
+            "empty_search": (200, [json], b'{"total":0,"data":[]}'),
+        }[kind]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _spoil(self, kind: Kind, scope: Scope, receive: Receive, send: Send) -> None:
+        kept: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            kept.append(message)
+
+        await self.app(scope, receive, keep)
+        start, body = kept[0], b"".join(message.get("body", b"") for message in kept[1:])
+        half = len(body) // 2
+        if kind == "truncated_json":
+            headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+            await send({**start, "headers": headers})
+            await send({"type": "http.response.body", "body": body[:half]})
+            return
+        await send(start)
+        await send({"type": "http.response.body", "body": body[:half], "more_body": True})
+        if kind == "slow_body":
+            await asyncio.sleep(self.plan.slow_seconds)
+            await send({"type": "http.response.body", "body": body[half:]})
+        # connection_reset: the rest never comes, and the server closes the connection.

@@ -1,0 +1,332 @@
+"""The one-stop system's log of messages to the national portal: NDJSON files (sources chapter 3).
+
+Belongs here: the records of DongBoHoSoMC and CapNhatTienDoHoSoMC, and the files they are dropped in,
+in sending order. Does not belong here: reading them back.
+
+A dossier is sent when something happened to it: once per file, as it stood at the end of the file's
+span. History comes as one file per month, the last weeks as one per day; moving the clock only ever
+adds files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from sandbox.calendar import Integers
+from sandbox.codes import MESSAGE_STATUSES
+from sandbox.people import POOL, people
+from sandbox.population import DIRECT, NATIONAL, NEVER, STARTS_AT, SUBSTITUTE, VIETNAM, Population, seconds
+from sandbox.truth import STEPS, State, settled_at, state_at, unit_at, visible_at
+from sandbox.wire import escaped, packed_texts
+
+_DOSSIERS_PER_CALL, _STEPS_PER_CALL = 25, 50
+#: From here on there is a file for every day.
+_DAILY_FROM = datetime(2026, 10, 1, tzinfo=VIETNAM)
+
+
+def spans(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Cut (after, until] into the files' spans: months up to the last whole month, then days."""
+    start = after
+    while start < until:
+        local = start.astimezone(VIETNAM)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        if start < _DAILY_FROM:
+            end = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
+        else:
+            end = midnight + timedelta(days=1)
+        yield start, min(end, until)
+        start = min(end, until)
+
+
+@dataclass(frozen=True)
+class MessageLog:
+    """The message log of a population, written into `folder`."""
+
+    population: Population
+    folder: Path
+
+    def write(self, after: datetime, until: datetime) -> list[Path]:
+        """Write the files of (after, until]; each is written aside and renamed. Returns the new files."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for start, end in spans(after, until):
+            lines = list(self.calls(start, end))
+            if lines:
+                written.append(self._drop(end, lines))
+        return written
+
+    def write_history(self, until: datetime) -> list[Path]:
+        """Write everything up to `until` and remove what an earlier sandbox left in the folder."""
+        for stale in self.folder.glob("*.ndjson"):
+            stale.unlink()
+        return self.write(STARTS_AT - timedelta(days=1), until)
+
+    def _drop(self, end: datetime, lines: list[str]) -> Path:
+        day = (end - timedelta(microseconds=1)).astimezone(VIETNAM).date().isoformat()
+        number = len(list(self.folder.glob(f"{day}_*.ndjson"))) + 1
+        target = self.folder / f"{day}_{number:04d}.ndjson"
+        aside = target.with_suffix(".part")
+        with aside.open("w", encoding="utf-8", newline="\n") as file:
+            file.write("\n".join(lines))
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+        return target
+
+    def calls(self, after: datetime, until: datetime) -> Iterator[str]:
+        """The calls of (after, until], one JSON text each: new dossiers, updates, progress."""
+        start, end = seconds(after), seconds(until)
+        logged = visible_at(self.population, end)[2]
+        rows = self.population.changed(start, end)
+        rows = rows[logged[rows]]
+        new = self.population.whole("registered")[rows] > start
+        # Some senders post a new dossier twice: as an insert, then as an update.
+        again = new & (self.population.whole("noise")[rows] % 37 == 0)
+        yield from self._dossier_calls(rows[new], end, updating="False")
+        yield from self._dossier_calls(rows[~new | again], end, updating="True")
+        yield from self._step_calls(start, end)
+
+    def _dossier_calls(self, rows: Integers, at: int, *, updating: str) -> Iterator[str]:
+        for first in range(0, len(rows), 20_000):
+            records = self.records(rows[first : first + 20_000], at)
+            for begin in range(0, len(records), _DOSSIERS_PER_CALL):
+                data = ",".join(records[begin : begin + _DOSSIERS_PER_CALL])
+                yield f'{{"madonvi":"H15","service":"DongBoHoSoMC","isUpdating":"{updating}","data":[{data}]}}'
+
+    def _step_calls(self, after: int, until: int) -> Iterator[str]:
+        when = self._steps["when"]
+        first, last = np.searchsorted(when, [after, until], side="right")
+        records = self._step_records(int(first), int(last))
+        for begin in range(0, len(records), _STEPS_PER_CALL):
+            data = ",".join(records[begin : begin + _STEPS_PER_CALL])
+            yield f'{{"madonvi":"H15","service":"CapNhatTienDoHoSoMC","isUpdating":"False","data":[{data}]}}'
+
+    @cached_property
+    def codes(self) -> list[str]:
+        """MaHoSo of every dossier: its code, the national code, or a substitute; for some in small letters."""
+        population = self.population
+        identity, noise = population.whole("identity").tolist(), population.whole("noise").tolist()
+        names = zip(population.columns["code"], population.columns["national"], identity, noise, population.flag("onestop"), strict=True)
+        codes = []
+        for code, national, kind, drawn, in_onestop in names:
+            if kind == NATIONAL and drawn % 4 < 2:
+                codes.append(national)
+            elif kind == SUBSTITUTE:
+                codes.append(f"H15.99-{code.rsplit('-', 2)[1]}-{drawn % 1_000_000:06d}")
+            else:
+                codes.append(code.lower() if in_onestop and drawn % 223 == 5 else code)
+        return codes
+
+    @cached_property
+    def _steps(self) -> dict[str, Integers]:
+        """Every step that is ever told, by time: row, instant, national status after it."""
+        population = self.population
+        told = population.flag("has_steps")
+        parts = []
+        for name, status in STEPS:
+            when = population.whole(name)
+            rows = np.flatnonzero(told & (when < NEVER))
+            after = np.full(len(rows), status) if status else population.whole("outcome")[rows]
+            # Progress is not sent before the dossier is.
+            parts.append((rows, np.maximum(when[rows], population.whole("registered")[rows]), after))
+        rows, when, status_after = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        order = np.lexsort((rows, when))
+        return {"row": rows[order], "when": when[order], "status": status_after[order]}
+
+    def _step_records(self, first: int, last: int) -> list[str]:
+        rows, when = self._steps["row"][first:last], self._steps["when"][first:last]
+        noise = self.population.whole("noise")[rows]
+        due = np.where(self.population.whole("due0")[rows] < NEVER, when + 86_400, NEVER)
+        texts, began, ends = packed_texts(when), packed_texts(when - noise % 3600), packed_texts(due)
+        records = []
+        for row, drawn, status, acted, start, end in zip(
+            rows.tolist(), noise.tolist(), self._steps["status"][first:last].tolist(), texts, began, ends, strict=True
+        ):
+            record = (
+                f'{{"MaHoSo":"{self.codes[row]}","NguoiXuLy":"{people()[drawn % POOL].name}","ChucDanh":"Chuyên viên",'
+                f'"ThoiDiemXuLy":"{acted}","PhongBanXuLy":"Bộ phận Một cửa","NoiDungXuLy":"{MESSAGE_STATUSES[status - 1]}",'
+                f'"TrangThai":"{status}","NgayBatDau":"{start}","NgayKetThucTheoQuyDinh":"{end}"}}'
+            )
+            records.append(record)
+            if drawn % 97 == 0:
+                records.append(record)  # the same step sent twice
+        return records
+
+    def records(self, rows: Integers, at: int) -> list[str]:
+        """DongBoHoSoMC records of `rows` as they stand at `at`; status and dates may have stopped earlier."""
+        population = self.population
+        state = state_at(population, np.minimum(at, population.whole("messages_until")[rows]), rows)
+        noise = population.whole("noise")[rows]
+        settled = settled_at(population, at, rows)
+        online = settled & (population.whole("method")[rows] == 0)
+        unpaid = np.where(noise % 6 == 0, "3", "0")
+        paid_flag = np.where(online, np.where(population.whole("gateway")[rows] == 1, "1", "2"), unpaid)
+        parts = zip(
+            rows.tolist(),
+            noise.tolist(),
+            state.status.tolist(),
+            unit_at(population, at, rows)[0].tolist(),
+            packed_texts(self._submitted(rows, state)),
+            packed_texts(state.received),
+            packed_texts(np.where(population.flag("messages_blank_due")[rows], NEVER, state.due)),
+            packed_texts(state.denied),
+            packed_texts(state.completed),
+            packed_texts(state.returned),
+            paid_flag.tolist(),
+            (population.whole("result")[rows] <= at).tolist(),
+            self._supplements(rows, at),
+            strict=True,
+        )
+        return [self._record(*part) for part in parts]
+
+    def _submitted(self, rows: Integers, state: State) -> Integers:
+        """NgayNopHoSo; some senders put the reception there (where another source knows better)."""
+        guessed = self.population.flag("messages_guessed_submitted")[rows] & (state.received < NEVER)
+        return np.where(guessed, state.received, self.population.whole("submitted")[rows])
+
+    def _supplements(self, rows: Integers, at: int) -> list[str]:
+        population = self.population
+        texts = ["null"] * len(rows)
+        asked = np.flatnonzero(population.whole("asked1")[rows] <= at)
+        for place in asked.tolist():
+            row = rows[place : place + 1]
+            items = [self._supplement(row, at, number) for number in (1, 2) if population.whole(f"asked{number}")[row][0] <= at]
+            texts[place] = f"[{','.join(items)}]"
+        return texts
+
+    def _supplement(self, row: Integers, at: int, number: int) -> str:
+        population = self.population
+        answered = population.whole(f"answered{number}")[row]
+        answered = np.where(answered <= at, answered, NEVER)
+        before = population.whole(f"due{number - 1}")[row]
+        after = np.where(answered < NEVER, population.whole(f"due{number}")[row], NEVER)
+        asked, back, due, moved = (packed_texts(when)[0] for when in (population.whole(f"asked{number}")[row], answered, before, after))
+        officer = people()[int(population.whole("noise")[row][0]) // 7 % POOL]
+        return (
+            f'{{"HoSoBoSungId":"{number}","NguoiYeuCauBoSung":"{officer.name}","NoiDungBoSung":"Bổ sung giấy tờ","NgayBoSung":"{asked}",'
+            f'"NguoiTiepNhanBoSung":"{officer.name if back else ""}","ThongTinTiepNhan":"","NgayTiepNhanBoSung":"{back}",'
+            f'"TrangThaiBoSung":"{1 if back else 0}","DanhSachGiayToBoSung":[],"DanhSachLePhiBoSung":[],'
+            f'"NgayHenTraTruoc":"{due}","NgayHenTraMoi":"{moved}"}}'
+        )
+
+    @cached_property
+    def _procedures(self) -> list[str]:
+        table = self.population.territory.procedures
+        return [
+            f'"MaTTHC":"{code}","TenTTHC":"{escaped(name)}","MaLinhVuc":"LV","TenLinhVuc":"{escaped(sector)}",'
+            for code, name, sector in zip(table.procedure_code, table.name, table.sector, strict=True)
+        ]
+
+    @cached_property
+    def _facts(self) -> dict[str, list[int]]:
+        names = (
+            "channel procedure components attached digitised reused reuse_code personal_store deleted_paper vneid lines amount1 amount2 "
+            "waived identity"
+        ).split()
+        return {name: self.population.whole(name).tolist() for name in names}
+
+    def _papers(self, row: int, noise: int, slug: str) -> str:
+        facts = self._facts
+        count, attached, digitised, reused = (facts[name][row] for name in ("components", "attached", "digitised", "reused"))
+        papers = [
+            _paper(
+                noise,
+                number,
+                slug,
+                has_file=number <= attached,
+                digitised=number <= digitised,
+                reuse=facts["reuse_code"][row] if number > count - reused else 0,
+                store=bool(facts["personal_store"][row]) and number == 1,
+            )
+            for number in range(1, count + 1)
+        ]
+        if facts["deleted_paper"][row]:
+            papers.append(_paper(noise, 9, slug, has_file=True, deleted=True))
+        return ",".join(papers)
+
+    def _fees(self, row: int) -> str:
+        facts = self._facts
+        amounts = (facts["amount1"][row], facts["amount2"][row])[: facts["lines"][row]]
+        return ",".join(
+            f'{{"TenPhiLePhi":"Lệ phí {number}","MaPhiLePhi":"PLP{number:02d}","HinhThucThu":"1","Gia":"{amount}","LoaiPhiLePhi":"1"}}'
+            for number, amount in enumerate(amounts, start=1)
+        )
+
+    def _record(
+        self,
+        row: int,
+        noise: int,
+        status: int,
+        unit: int,
+        submitted: str,
+        received: str,
+        due: str,
+        denied: str,
+        completed: str,
+        returned: str,
+        paid: str,
+        has_result: bool,
+        supplements: str,
+    ) -> str:
+        facts, code = self._facts, self.codes[row]
+        person = people()[noise % POOL]
+        own = self.population.columns["code"][row]
+        other = own if facts["identity"][row] in (SUBSTITUTE, NATIONAL) and code != own else ""
+        channel = facts["channel"][row]
+        kind = "" if channel == DIRECT and noise % 9 == 0 else str(channel + 1)
+        link = f"/ket-qua/{person.slug}.pdf" if has_result else ""
+        # A result may be announced by its code before there is a file.
+        result = f'{{"TenGiayTo":"Kết quả","MaThanhPhanHoSo":"","GiayToId":"1","DuongDanTepTinKetQua":"{link}","MaGiayToKetQua":"KQ01"}}'
+        results = f"[{result}]" if has_result or noise % 13 == 0 else "null" if noise % 2 else "[]"
+        fees = self._fees(row)
+        return (
+            f'{{"MaHoSo":"{code}","MaHoSoKhac":"{other}",{self._procedures[facts["procedure"][row]]}"KenhThucHien":"{kind}",'
+            f'"SoBienNhan":"BN{noise % 9999}","ChuHoSo":"{person.name}","LoaiDoiTuong":"1","MaDoiTuong":"","SoGiayToChuHoSo":'
+            f'"{person.identity_number}","DinhDanhCHS":[{{"LoaiDinhDanh":"1","SoDinhDanh":"{person.identity_number}"}}],'
+            f'"ThongTinKhac":"","Email":"{person.email}","Fax":"{person.phone}","SoDienThoai":"{person.phone}",'
+            f'"TrichYeuHoSo":"Hồ sơ của {person.name}","GhiChu":"","NgayNopHoSo":"{submitted}","NgayTiepNhan":"{received}",'
+            f'"NgayHenTra":"{due}","NgayTuChoi":"{denied}","NgayKetThucXuLy":"{completed}","NgayTra":"{returned}",'
+            f'"TrangThaiHoSo":"{status}","HinhThuc":"{noise % 5 // 4}","ThongTinTra":"{person.address}",'
+            f'"DonViXuLy":"{self._unit_names[unit]}","NoiNopHoSo":"{1 if facts["identity"][row] == NATIONAL else 2}",'
+            f'"HoSoCoThanhPhanSoHoa":"{int(facts["digitised"][row] > 0)}","TaiKhoanDuocXacThucVoiVNeID":"{facts["vneid"][row]}",'
+            f'"DuocThanhToanTrucTuyen":"{paid}","DSKetNoiCSDL":{"null" if noise % 4 else _POPULATION_DATABASE},'
+            f'"TaiLieuNop":[{self._papers(row, noise, person.slug)}],"DanhSachGiayToKetQua":{results},'
+            f'"DanhSachLePhi":{f"[{fees}]" if fees else "null" if noise % 2 else "[]"},"DanhSachTepDinhKemKhac":[],'
+            f'"DanhSachHoSoBoSung":{supplements}}}'
+        )
+
+    @cached_property
+    def _unit_names(self) -> list[str]:
+        return [escaped(unit.messages) for unit in self.population.territory.units]
+
+
+_POPULATION_DATABASE = '[{"MaCSDL":"1"}]'
+
+
+def _paper(
+    noise: int,
+    number: int,
+    slug: str,
+    *,
+    has_file: bool,
+    digitised: bool = False,
+    reuse: int = 0,
+    store: bool = False,
+    deleted: bool = False,
+) -> str:
+    name = f"{slug}-{number}.pdf" if has_file else ""
+    path = f"/tai-lieu/{noise:x}/{name}" if has_file else ""
+    return (
+        f'{{"TepDinhKemId":"{number}","TenTepDinhKem":"{name}","IsDeleted":"{int(deleted)}","MaThanhPhanHoSo":"TP{number:02d}",'
+        f'"DuongDanTaiTepTin":"{path}","DuocSoHoa":"{int(digitised)}","DuocTaiSuDung":"{reuse}","DuocLayTuKhoDMQG":"{int(store)}",'
+        f'"MaKetQuaThayThe":""}}'
+    )
+

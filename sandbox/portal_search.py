@@ -1,0 +1,140 @@
+"""How the portal's dossier list is searched and paged (sources 1.3 and 1.4).
+
+Belongs here: what each query parameter does, including what it does wrong, over a `PortalIndex`.
+Does not belong here: HTTP, logging in, the JSON of a record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+
+from sandbox.calendar import VIETNAM_SECONDS, Integers
+from sandbox.population import Flags
+from sandbox.portal import PortalIndex
+
+#: Liferay's index.search.limit: nothing beyond this row is ever returned, and nothing says so.
+SEARCH_LIMIT = 10_000
+_DATE = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{4})$")
+_WINDOWS = {"Submit": "submit", "Receive": "receive", "Release": "release", "Finish": "finish", "Due": "due"}
+_CACHED = 64
+
+
+def parsed_day(text: str) -> int | None:
+    """dd/MM/yyyy as the number yyyymmdd; None for anything else: a malformed date drops its filter."""
+    match = _DATE.match(text)
+    if match is None:
+        return None
+    day, month, year = (int(part) for part in match.groups())
+    try:
+        datetime(year, month, day, tzinfo=UTC)
+    except ValueError:
+        return None
+    return year * 10_000 + month * 100 + day
+
+
+@dataclass
+class PortalSearch:
+    """Searches of one portal; remembers the last ones, so that the next page of a list costs nothing."""
+
+    index: PortalIndex
+    _cache: dict[tuple[int, tuple[tuple[str, str], ...]], list[int]] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Drop what is remembered; call it whenever the clock moves."""
+        self._cache.clear()
+
+    def page(self, site: int, parameters: Mapping[str, str]) -> bytes:
+        """The reply to `GET /dossiers`: the true total, and the rows from `start` up to before `end`."""
+        found = self._found(site, parameters)
+        start, end = _row(parameters.get("start")), _row(parameters.get("end"))
+        if end == 0:  # ALL_POS: both offsets are dropped
+            start, end = 0, SEARCH_LIMIT
+        rows = found[start : min(end, SEARCH_LIMIT)]
+        data = b",".join([self.index.records[row] for row in rows])
+        return b'{"total":%d,"data":[%b]}' % (len(found), data)
+
+    def _found(self, site: int, parameters: Mapping[str, str]) -> list[int]:
+        asked = tuple(sorted((name, value) for name, value in parameters.items() if name not in ("start", "end")))
+        key = (site, asked)
+        if key not in self._cache:
+            if len(self._cache) >= _CACHED:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[key] = self.positions(site, parameters).tolist()
+        return self._cache[key]
+
+    def positions(self, site: int, parameters: Mapping[str, str]) -> Integers:
+        """Positions that answer a query, in the list's order."""
+        rows = self.index.positions_of_site.get(site, np.zeros(0, dtype=np.int64))
+        keep = self.index.columns["visible"][rows] > 0
+        keep &= np.isin(self.index.system[rows], _numbers(parameters.get("systemId", ""), default=(0,)))
+        keep &= self._originality(rows, parameters.get("originality", ""))
+        for title, column in _WINDOWS.items():
+            keep &= self._within(rows, column, parameters.get(f"from{title}Date", ""), parameters.get(f"to{title}Date", ""))
+        if parameters.get("top") == "statistic":
+            keep &= self._statistic(rows, parameters)
+        found = rows[keep]
+        found = self._worded(found, self.index.statuses, parameters.get("status", ""))
+        agency = parameters.get("agency", "")
+        found = self._worded(found, self.index.agencies, "" if agency == "all" else agency)
+        return found[::-1] if parameters.get("order") == "true" else found
+
+    def _originality(self, rows: Integers, asked: str) -> Flags:
+        """Without the parameter: published ones only, no inter-agency children, nothing never acted on."""
+        originality = self.index.originality[rows]
+        shown: Flags
+        if not asked:
+            shown = (originality >= 0) & (originality <= 4) & (self.index.origin[rows] == 0) & self.index.acted[rows]
+        elif asked == "-1":
+            shown = originality < 0
+        else:
+            shown = np.isin(originality, _numbers(asked, default=()))
+        return shown
+
+    def _within(self, rows: Integers, column: str, first: str, last: str) -> Flags:
+        """Inclusive days, compared with the index's own dates; a blank date is in no window."""
+        days = self.index.columns[column][rows]
+        keep = np.ones(len(rows), dtype=np.bool_)
+        if (low := parsed_day(first)) is not None:
+            keep &= days >= low
+        if (high := parsed_day(last)) is not None:
+            keep &= (days <= high) & (days > 0)
+        return keep
+
+    def _statistic(self, rows: Integers, parameters: Mapping[str, str]) -> Flags:
+        """The reporting set of a period: received in it, or received before and not released before it."""
+        low, high = parsed_day(parameters.get("fromStatisticDate", "")), parsed_day(parameters.get("toStatisticDate", ""))
+        by_dates = low is not None and high is not None
+        if low is None or high is None:
+            low, high = self._month(parameters)
+        received, released, finished = (self.index.columns[name][rows] for name in ("receive", "release", "finish"))
+        still_open = (released == 0) | (released >= low)
+        if by_dates:
+            still_open |= (finished >= low) & (finished <= high)
+        shown: Flags = ((received >= low) & (received <= high)) | ((received > 0) & (received < low) & still_open)
+        return shown
+
+    def _month(self, parameters: Mapping[str, str]) -> tuple[int, int]:
+        now = datetime.fromtimestamp(self.index.at + VIETNAM_SECONDS, UTC)
+        month, year = _row(parameters.get("month")) or now.month, _row(parameters.get("year")) or now.year
+        return year * 10_000 + month * 100 + 1, year * 10_000 + month * 100 + 31
+
+    @staticmethod
+    def _worded(rows: Integers, texts: list[str], asked: str) -> Integers:
+        if not asked:
+            return rows
+        wanted = set(asked.split(","))
+        return np.array([row for row in rows.tolist() if texts[row] in wanted], dtype=np.int64)
+
+
+def _row(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+def _numbers(text: str, *, default: tuple[int, ...]) -> list[int]:
+    numbers = [int(part) for part in text.split(",") if part.strip().lstrip("-").isdigit()]
+    return numbers or list(default)
