@@ -7,11 +7,12 @@ or a YAML file (`orchestration.settings`), nor the Dagster resource that makes i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from connectors.settings import SourceSettings
 from expectations.targets import Target, load_targets
@@ -23,12 +24,21 @@ class NothingExtracted(RuntimeError):
     """There is no day of which every source has been read yet."""
 
 
+class Watcher(Protocol):
+    """Whoever watches a night: the run's log, or someone at a terminal."""
+
+    def say(self, text: str) -> None:
+        """A step is done; one Vietnamese line."""
+        ...
+
+    def read(self, source: str, rows: int) -> None:
+        """So many rows of a source were read so far; comes with every batch."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """One province's home during one night.
-
-    `night` is the id of the run. `progress` takes a short Vietnamese sentence for whoever watches.
-    """
+    """One province's home during one night; `night` is the id of the run."""
 
     night: str
     province_code: str
@@ -42,7 +52,7 @@ class Stores:
     published: Path
     lake_root: str
     database_url: str
-    progress: Callable[[str], None] = lambda text: None
+    watcher: Watcher
 
     def lake(self) -> Lake:
         """The Delta tables."""

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connectors.settings import SourceSettings
+from connectors.settings import MessageLogSettings, SourceSettings
 
 DEFAULT_HOME = ".thuocdo"
 DEFAULT_PROVINCE = "provinces/dak-lak.yaml"
@@ -94,9 +94,10 @@ class Province(BaseModel):
     sources: Annotated[dict[str, SourceSettings], Field(min_length=1)]
 
 
-def load_province(path: Path) -> Province:
+def load_province(path: Path, *, home: Home | None = None) -> Province:
     """Read and validate one province file; paths in it are relative to the file.
 
+    With `home`, the folder of a message log that is relative is resolved below the home's root.
     Raises `ConfigurationError` that names the file and every wrong key.
     """
     try:
@@ -111,7 +112,12 @@ def load_province(path: Path) -> Province:
         province = Province.model_validate(content)
     except ValidationError as error:
         raise ConfigurationError("\n".join(_problem(path, problem) for problem in error.errors())) from None
-    return province.model_copy(update=_resolved(province, path.parent))
+    return province.model_copy(update=_resolved(province, path) | _below_home(province, home))
+
+
+def province_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """The province file that THUOCDO_PROVINCE names, the sandbox's by default."""
+    return Path(environment.get("THUOCDO_PROVINCE") or DEFAULT_PROVINCE)
 
 
 def _problem(path: Path, problem: Mapping[str, Any]) -> str:
@@ -119,9 +125,22 @@ def _problem(path: Path, problem: Mapping[str, Any]) -> str:
     return f"{path}: {key}: {problem['msg']}"
 
 
-def _resolved(province: Province, folder: Path) -> dict[str, Any]:
-    update: dict[str, Any] = {name: (folder / getattr(province, name)).resolve() for name in ("departments", "agencies", "codes")}
-    for name, file in update.items():
-        if not file.is_file():
-            raise ConfigurationError(f"{folder}: {name}: {file} does not exist")
+def _resolved(province: Province, path: Path) -> dict[str, Any]:
+    names = ("departments", "agencies", "codes")
+    update: dict[str, Any] = {name: (path.parent / getattr(province, name)).resolve() for name in names}
+    missing = [f"{path}: {name}: {file} does not exist" for name, file in update.items() if not file.is_file()]
+    if missing:
+        raise ConfigurationError("\n".join(missing))
     return update
+
+
+def _below_home(province: Province, home: Home | None) -> dict[str, Any]:
+    if home is None:
+        return {}
+    return {"sources": {name: _rooted(source, home.root) for name, source in province.sources.items()}}
+
+
+def _rooted(source: SourceSettings, root: Path) -> SourceSettings:
+    if not isinstance(source, MessageLogSettings):
+        return source
+    return source.model_copy(update={"folder": root / source.folder})

@@ -1,0 +1,5 @@
+"""What workspace.yaml loads."""
+
+from orchestration.build import build
+
+definitions = build()
