@@ -178,9 +178,11 @@ _SQL_FILES = (
 def _prepare(connection: duckdb.DuckDBPyConnection, *, since: Mapping[str, str]) -> None:
     """Find tonight's records: newest versions, what is touched, and what that reaches."""
     for source, table in RAW_BY_SOURCE.items():
+        # A message log can bring several versions of a record in one batch; their place in it tells the order.
+        order = "extracted_at DESC" + (", position DESC" if "position" in table.column_names else "")
         connection.execute(
             f"CREATE TEMP VIEW newest_{source} AS SELECT * FROM {table.name} "
-            "QUALIFY row_number() OVER (PARTITION BY record_key ORDER BY extracted_at DESC, content_hash) = 1"
+            f"QUALIFY row_number() OVER (PARTITION BY record_key ORDER BY {order}) = 1"
         )
     touched = " UNION ALL ".join(
         f"SELECT '{source}' AS source, record_key FROM newest_{source} "

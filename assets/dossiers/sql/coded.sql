@@ -5,7 +5,7 @@ SELECT
     c.*,
     u.unit_code,
     CAST(s.value AS SMALLINT) AS status_code,
-    CASE WHEN c.source = 'portal' THEN c.channel ELSE ch.value END AS channel_value,
+    ch.value AS channel_value,
     sl.value AS service_level_value,
     p.procedure_code IS NOT NULL AS is_known_procedure
 FROM (

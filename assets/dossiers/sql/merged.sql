@@ -1,5 +1,5 @@
 -- One row per dossier from what its sources claim.
--- {facts} is written from the table of precedence in precedence.py.
+-- The facts are written from the table of precedence in precedence.py.
 CREATE OR REPLACE TEMP TABLE best AS
 SELECT m.dossier_key, c.*
 FROM claims AS c

@@ -1,0 +1,360 @@
+"""Conforming through its public door: records go into a real lake, one row per dossier comes out.
+Expected values are what the records say, read by hand with the order of belief beside them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.dossiers.conform import ConformCount
+from assets.dossiers.meanings import MeaningError
+from tests.dossiers.records import World, message, onestop, portal, progress
+from warehouse.tables import (
+    CORE_COMPONENT,
+    CORE_CROSSWALK,
+    CORE_DOSSIER,
+    CORE_PAYMENT,
+    CORE_STEP,
+    CORE_SUPPLEMENT,
+    RAW_QUARANTINE,
+)
+
+CODE = "H15.07-261001-0001"
+_CORE = (CORE_CROSSWALK, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_STEP, CORE_SUPPLEMENT, RAW_QUARANTINE)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def _crosswalk(world: World) -> dict[tuple[str, str], tuple[str, str, str | None]]:
+    return {
+        (row["source"], row["record_key"]): (row["dossier_key"], row["rule"], row["evidence"])
+        for row in world.lake.read(CORE_CROSSWALK).to_pylist()
+    }
+
+
+def test_three_copies_of_one_dossier_become_one_row(world: World) -> None:
+    """The same code written three ways; each fact comes from the source that is believed first."""
+    world.night(
+        portal=[
+            portal(
+                1,
+                dossierNo=" h15.07-261001-0001",
+                online="true",
+                submitDate="30/09/2026 23:30:00",
+                receiveDate="01/10/2026 09:00:00",
+                dueDate="15/10/2026 17:00:00",
+            )
+        ],
+        onestop=[
+            onestop(
+                "a1",
+                code="H15.07–261001–0001",
+                applyMethodId=1,
+                appliedDate="2026-10-01T00:30:00.000+0700",
+                acceptedDate="2026-10-01T01:30:00.000+0000",
+                dossierStatusId=9,
+                completedDate="2026-10-09T09:00:00.000+0700",
+                returnedDate="2026-10-10T09:00:00.000+0700",
+            )
+        ],
+        messages=[
+            message(
+                CODE,
+                KenhThucHien="2",
+                NgayNopHoSo="20261001083000",
+                NgayHenTra="20261016170000",
+                TaiKhoanDuocXacThucVoiVNeID="1",
+                DuocThanhToanTrucTuyen="2",
+            )
+        ],
+    )
+    (row,) = world.dossiers().values()
+    assert row["dossier_key"] == row["dossier_code"] == CODE
+    assert (row["in_portal"], row["in_onestop"], row["in_messages"]) == (True, True, True)
+    assert row["submitted_at"] == datetime(2026, 9, 30, 16, 30, tzinfo=UTC)  # portal first
+    assert row["submitted_on"] == date(2026, 9, 30)
+    assert row["received_at"] == datetime(2026, 10, 1, 1, 30, tzinfo=UTC)  # one-stop, whatever its offset
+    assert row["due_at"] == datetime(2026, 10, 15, 10, 0, tzinfo=UTC)  # one-stop says none: the portal's
+    assert (row["status_code"], row["channel"], row["service_level"]) == (10, "online", "full")
+    assert row["resolved_on"] == date(2026, 10, 9)
+    assert row["procedure_code"] == "1.001193"
+    assert (row["unit_code"], row["unit_level"]) == ("H15.SNV", "province")
+    assert row["is_vneid_verified"] and row["is_paid_online"] and row["is_received"] and row["is_resolved"]
+    assert _crosswalk(world) == {
+        ("portal", "10101:1"): (CODE, "code", CODE),
+        ("onestop", "a1"): (CODE, "code", CODE),
+        ("messages", CODE): (CODE, "code", CODE),
+    }
+
+
+def test_records_match_through_national_codes_and_reference_ids_but_never_by_date(world: World) -> None:
+    other = "H15.07-261001-0002"
+    world.night(
+        portal=[
+            portal(1, systemId=5, referenceUid="G09.20-20261001-0092637"),  # created from the national portal
+            portal(2, referenceUid="u-2", dossierNo=other),
+            portal(3, referenceUid="u-2"),  # the same dossier in another site's list
+            portal(4, receiveDate="01/10/2026 08:00:00"),  # same day, same unit, same procedure: another dossier
+        ],
+        onestop=[onestop("a1", code=CODE, nationCode="G09.20-20261001-0092637")],
+        messages=[message("H15.07-261001-9999", MaHoSoKhac=CODE)],
+    )
+    assert _crosswalk(world) == {
+        ("portal", "10101:1"): (CODE, "national_code", "G09.20-20261001-0092637"),
+        ("onestop", "a1"): (CODE, "code", CODE),
+        ("messages", "H15.07-261001-9999"): (CODE, "national_code", CODE),
+        ("portal", "10101:2"): (other, "reference_uid", "uid:u-2"),
+        ("portal", "10101:3"): (other, "reference_uid", "uid:u-2"),
+        ("portal", "10101:4"): ("portal:10101:4", "alone", None),
+    }
+    assert len(world.dossiers()) == 3
+
+
+def test_a_draft_that_gets_its_code_stays_one_dossier(world: World) -> None:
+    world.night(portal=[portal(1, dossierStatus="", submitDate="30/09/2026 10:00:00")])
+    assert list(world.dossiers()) == ["portal:10101:1"]
+    assert not world.dossiers()["portal:10101:1"]["is_received"]
+    result = world.night(portal=[portal(1, dossierNo=CODE, receiveDate="02/10/2026 08:00:00")])
+    assert list(world.dossiers()) == [CODE]
+    assert result.months == ("2026-09", "2026-10")  # it left one storage month and came to another
+
+
+def test_a_late_record_joins_two_dossiers_into_one(world: World) -> None:
+    world.night(
+        onestop=[onestop("a1", code="H15.07-261001-0007"), onestop("a2", code="H15.07-261001-0008")],
+        messages=[message("H15.07-261001-0009")],
+    )
+    assert len(world.dossiers()) == 3
+    world.night(messages=[message("H15.07-261001-0009", MaHoSoKhac="H15.07-261001-0007")])
+    assert sorted(world.dossiers()) == ["H15.07-261001-0007", "H15.07-261001-0008"]
+
+
+def test_a_reopened_dossier_is_not_closed_again_by_a_staler_source(world: World) -> None:
+    """The one-stop system took the result back (9 → in process); the log still shows it finished."""
+    done = message(CODE, TrangThaiHoSo="10", NgayKetThucXuLy="20261005080000", NgayTra="20261006080000")
+    world.night(
+        onestop=[onestop("a1", code=CODE, dossierStatusId=5, completedDate="2026-10-05T08:00:00.000+0700")],
+        messages=[done],
+    )
+    assert world.dossiers()[CODE]["is_resolved"]
+    world.night(onestop=[onestop("a1", code=CODE, updatedDate="2026-10-07T08:00:00.000+0700")])
+    row = world.dossiers()[CODE]
+    assert (row["status_code"], row["completed_at"], row["returned_at"], row["is_resolved"]) == (4, None, None, False)
+
+
+def test_a_second_night_without_changes_writes_nothing(world: World) -> None:
+    first = world.night(
+        portal=[portal(1, dossierNo=CODE)],
+        onestop=[onestop("a1", code=CODE)],
+        messages=[message(CODE)],
+        progress=[progress(CODE, "20261001090000")],
+    )
+    versions = [world.lake.version(table) for table in _CORE]
+    second = world.conform()
+    assert [world.lake.version(table) for table in _CORE] == versions
+    assert second.data_version == first.data_version
+    assert (second.changed, second.months) == (0, ())
+    assert [count.rows_read for count in second.counts] == [0, 0, 0, 0]
+
+
+def test_only_the_months_touched_are_rewritten_and_the_sums_close(world: World) -> None:
+    world.night(
+        onestop=[
+            onestop("a1", code="A-261001-0001"),
+            onestop("a2", code="A-260901-0002", acceptedDate="2026-09-01T08:00:00.000+0700"),
+            onestop("a3", code="A-260901-0003", acceptedDate="2026-09-01T08:00:00.000+0700"),
+        ]
+    )
+    september = {row["dossier_key"] for row in world.dossiers().values() if row["lake_month"] == "2026-09"}
+    assert september == {"A-260901-0002", "A-260901-0003"}
+    result = world.night(
+        onestop=[
+            # a real change, a change of nothing that the core keeps, and a status nobody has explained
+            onestop("a1", code="A-261001-0001", dossierStatusId=9, completedDate="2026-10-02T08:00:00.000+0700"),
+            onestop("a2", code="A-260901-0002", acceptedDate="2026-09-01T01:00:00.000+0000"),
+            onestop("a4", code="A-261001-0004", dossierStatusId=77, dossierStatusName="Chờ ký số"),
+        ]
+    )
+    assert result.months == ("2026-10",)
+    assert result.changed == 1
+    assert result.counts[1] == ConformCount(
+        source="onestop", rows_read=3, rows_stored=1, rows_unchanged=1, rows_quarantined=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("records", "reason", "names"),
+    [
+        ({"onestop": [onestop("a1", dossierStatusId=77)]}, "unmapped_status", '"77"'),
+        ({"onestop": [onestop("a1", agencyCode="H15.99", agencyName="Sở Mới")]}, "unmapped_agency", '"Sở Mới"'),
+        ({"onestop": [onestop("a1", applyMethodId=9)]}, "unmapped_channel", '"9"'),
+        ({"onestop": [onestop("a1", procedureLevel="Mức 5")]}, "unmapped_service_level", '"Mức 5"'),
+        ({"onestop": [onestop("a1", procedureCode="9.999999")]}, "unknown_procedure", '"9.999999"'),
+        (
+            {"onestop": [onestop("a1", fees=[{"id": "f", "amount": 5.0, "paid": 5.0}], paymentMethodName="Ví lạ")]},
+            "unmapped_payment_method",
+            '"Ví lạ"',
+        ),
+        ({"progress": [progress(CODE, "20261001090000")]}, "progress_before_dossier", CODE),
+    ],
+)
+def test_what_has_no_meaning_is_quarantined_under_its_own_name(
+    world: World, records: dict[str, list[dict[str, Any]]], reason: str, names: str
+) -> None:
+    result = world.night(**records)
+    ((_, _, why, detail),) = world.quarantine()
+    assert why == reason
+    assert names in detail
+    assert world.dossiers() == {}
+    assert sum(count.rows_quarantined for count in result.counts) == 1
+
+
+def test_one_unexplained_code_does_not_take_the_dossier_away(world: World) -> None:
+    world.night(onestop=[onestop("a1", code=CODE, dossierStatusId=77)], messages=[message(CODE)])
+    row = world.dossiers()[CODE]
+    assert (row["in_onestop"], row["in_messages"]) == (False, True)
+
+
+def test_a_record_comes_back_when_its_code_gets_a_meaning(world: World) -> None:
+    world.night(onestop=[onestop("a1", code=CODE, dossierStatusId=77)])
+    world.codes += "onestop,status,77,9\n"
+    result = world.conform()
+    assert world.quarantine() == []
+    assert world.dossiers()[CODE]["status_code"] == 9
+    assert result.counts[1].rows_stored == 1
+
+
+def test_a_step_that_came_before_its_dossier_joins_it_later(world: World) -> None:
+    world.night(progress=[progress(CODE, "20261001090000"), progress(CODE, "20261001100000", "9")])
+    assert len(world.quarantine()) == 2
+    world.night(messages=[message(CODE)])
+    assert world.quarantine() == []
+    steps = world.lake.read(CORE_STEP).to_pylist()
+    assert [(s["step_no"], s["status_code"], s["acted_at"]) for s in steps] == [
+        (1, 4, datetime(2026, 10, 1, 2, tzinfo=UTC)),
+        (2, 9, datetime(2026, 10, 1, 3, tzinfo=UTC)),
+    ]
+    assert world.dossiers()[CODE]["is_processed_online"]
+
+
+def test_a_later_step_reaches_a_dossier_that_was_not_touched(world: World) -> None:
+    world.night(messages=[message(CODE)])
+    assert not world.dossiers()[CODE]["is_processed_online"]
+    world.night(progress=[progress(CODE, "20261001090000")])
+    assert world.dossiers()[CODE]["is_processed_online"]
+
+
+def test_components_payments_and_results_come_from_the_source_that_knows_them(world: World) -> None:
+    file = {"dossierFileId": 1, "dossierPartNo": "TP1", "fileSize": 10, "removed": False, "eForm": False}
+    world.night(
+        portal=[
+            portal(
+                1,
+                dossierNo=CODE,
+                files=[
+                    file | {"dossierPartType": 1},
+                    file | {"dossierPartType": 1, "removed": True},
+                    file | {"dossierPartType": 2},
+                ],
+                payment={
+                    "feeAmount": 50_000,
+                    "paymentAmount": 50_000,
+                    "paymentStatus": 5,
+                    "paymentMethod": "KeyPayDVCQG",
+                    "confirmDatetime": "31/10/2026 23:59:59",
+                },
+            ),
+            portal(2, dossierNo="H15.07-261001-0002", files=[], payment={"feeAmount": 0, "paymentStatus": 0}),
+        ],
+        onestop=[
+            onestop(
+                "a3",
+                code="H15.07-261001-0003",
+                fees=[
+                    {"id": "1", "amount": 30_000.0, "paid": 30_000.0},
+                    {"id": "2", "amount": 20_000.0, "paid": 0.0},  # refunded: left every numerator
+                ],
+                paymentMethodName="VNPT Pay",
+                paidDate="2026-10-31T17:30:00.000+0000",
+                formFiles=[{"formId": "TP1", "fileCount": 0}],
+            )
+        ],
+    )
+    rows = world.dossiers()
+    first, second, third = (rows[f"H15.07-261001-000{n}"] for n in (1, 2, 3))
+    assert (first["component_count"], first["has_component_attachment"]) == (1, True)
+    assert first["has_electronic_result"]
+    assert (first["transaction_count"], first["online_transaction_count"], first["paid_on"]) == (1, 1, date(2026, 10, 31))
+    assert first["is_paid_online"]  # no message: the settled online payment decides
+    assert (second["is_fee_waived"], second["has_electronic_result"]) == (True, False)
+    assert (third["transaction_count"], third["paid_on"], third["is_fee_waived"]) == (1, date(2026, 11, 1), False)
+    assert (third["component_count"], third["has_component_attachment"]) == (1, False)
+
+
+def test_a_message_says_what_is_digitised_reused_and_supplemented(world: World) -> None:
+    paper = {"IsDeleted": "", "DuocSoHoa": "0", "DuocTaiSuDung": "0", "DuocLayTuKhoDMQG": "0", "hasFile": True}
+    world.night(
+        messages=[
+            message(
+                CODE,
+                TaiLieuNop=[
+                    paper | {"MaThanhPhanHoSo": "TP1", "DuocSoHoa": "1"},
+                    paper | {"MaThanhPhanHoSo": "TP2", "DuocTaiSuDung": "2"},
+                    paper | {"MaThanhPhanHoSo": "TP3", "IsDeleted": "1", "DuocTaiSuDung": "1"},
+                ],
+                DanhSachGiayToKetQua=[{"MaGiayToKetQua": "KQ1", "hasFile": False}],
+                DanhSachLePhi=[{"MaPhiLePhi": "P1", "Gia": "0"}],
+                DanhSachHoSoBoSung=[
+                    {"NgayBoSung": "20261003080000", "NgayTiepNhanBoSung": "20261005080000"},
+                    {"NgayBoSung": "20261002080000", "NgayTiepNhanBoSung": ""},
+                ],
+                DuocThanhToanTrucTuyen="3",
+            )
+        ]
+    )
+    row = world.dossiers()[CODE]
+    assert (row["component_count"], row["has_digitised_component"], row["is_reused"]) == (2, True, True)
+    assert (row["has_electronic_result"], row["is_fee_waived"], row["is_paid_online"]) == (False, True, False)
+    assert row["supplement_count"] == 2
+    supplements = world.lake.read(CORE_SUPPLEMENT).to_pylist()
+    assert [s["requested_at"] for s in supplements] == [
+        datetime(2026, 10, 2, 1, tzinfo=UTC),
+        datetime(2026, 10, 3, 1, tzinfo=UTC),
+    ]
+
+
+def test_the_newest_message_of_a_batch_speaks(world: World) -> None:
+    world.night(
+        messages=[
+            message(CODE, TrangThaiHoSo="10", position="2026-10-31_0001.ndjson#00000002.0"),
+            message(CODE, TrangThaiHoSo="4", position="2026-10-31_0001.ndjson#00000001.0"),
+        ]
+    )
+    assert world.dossiers()[CODE]["status_code"] == 10
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "says"),
+    [
+        ("codes", "onestop,status,77,11", "value '11' of a status is not one of 1, 10, 2"),
+        ("codes", "onestop,colour,1,red", "kind 'colour' is not one of status"),
+        ("codes", "onestop,status,2,4", "onestop / status / 2 stands already in line 11"),
+        ("agencies", "onestop,H15.07,H15.SNV", "onestop / h15.07 stands already in line 3"),
+        ("agencies", "onestop,H15.98,", "agency and unit_code must both be given"),
+        ("agencies", "onestop,H15.98,H15.XYZ", "unit_code is not a unit of the province (first ones: H15.98 → H15.XYZ)"),
+    ],
+)
+def test_a_mistake_in_a_table_of_meanings_is_told_with_file_and_line(
+    world: World, table: str, line: str, says: str
+) -> None:
+    setattr(world, table, getattr(world, table) + line + "\n")
+    with pytest.raises(MeaningError) as caught:
+        world.conform()
+    assert says in str(caught.value)
+    assert f"{table}.csv" in str(caught.value)
