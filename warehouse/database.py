@@ -19,6 +19,12 @@ from sqlalchemy.engine import Engine, make_url
 
 metadata = sa.MetaData()
 
+#: How to be the only one who creates tables, until the transaction ends: the steps of a first night open
+#: the database at the same moment.
+_ALONE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7408202610)"}
+#: Seconds that a writer waits for another one; SQLite's own 5 are too few beside a busy disk.
+_SQLITE_WAIT = 30
+
 
 class Instant(sa.types.TypeDecorator[datetime]):
     """An aware UTC instant, also on SQLite, which keeps no zone of its own."""
@@ -26,7 +32,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         """Refuse a naive value; store UTC."""
         if value is None:
             return None
@@ -34,7 +40,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
             raise ValueError(f"instant without a zone: {value!r}")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         """Give UTC back its zone."""
         if value is None:
             return None
@@ -86,7 +92,7 @@ class Cursor:
     moved_at: datetime
 
 
-class LakeBehindCursor(RuntimeError):
+class LakeBehindCursorError(RuntimeError):
     """The lake is older than a cursor: it was restored or deleted, and reading on would lose records."""
 
 
@@ -100,10 +106,14 @@ class Database:
     def open(cls, url: str) -> Database:
         """Connect and create what is missing; the folder of an SQLite file is made."""
         parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        if is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(parsed)
-        metadata.create_all(engine)
+        engine = sa.create_engine(parsed, connect_args={"timeout": _SQLITE_WAIT} if is_sqlite else {})
+        with engine.begin() as connection:
+            if alone := _ALONE.get(parsed.get_backend_name()):
+                connection.exec_driver_sql(alone)
+            metadata.create_all(connection)
         return cls(engine)
 
     def cursor(self, source: str, stream: str) -> Cursor | None:
@@ -135,10 +145,10 @@ class Database:
                 connection.execute(cursor_table.insert().values(source=source, stream=stream, **values))
 
     def check_lake(self, source: str, stream: str, version: int) -> None:
-        """Raise `LakeBehindCursor` when the raw table's `version` is older than the cursor knows."""
+        """Raise `LakeBehindCursorError` when the raw table's `version` is older than the cursor knows."""
         stored = self.cursor(source, stream)
         if stored is not None and version < stored.lake_version:
-            raise LakeBehindCursor(
+            raise LakeBehindCursorError(
                 f"source {source}, stream {stream}: the lake is at version {version}, but its cursor was stored "
                 f"for version {stored.lake_version}. The lake was restored or deleted; reading on from the cursor "
                 "would lose records. Restore the database of the same time, or delete this row of source_cursor "
@@ -155,13 +165,12 @@ class Database:
                 )
 
     def end_night(self, night: str, *, as_of: datetime, publication: str) -> None:
-        """Write that a night published `publication`, with facts up to `as_of`."""
+        """Write that a night published `publication`, with facts up to `as_of`; it must have begun."""
+        values = {"ended_at": datetime.now(UTC), "as_of": as_of, "publication": publication}
         with self.engine.begin() as connection:
-            connection.execute(
-                night_table.update()
-                .where(night_table.c.night == night)
-                .values(ended_at=datetime.now(UTC), as_of=as_of, publication=publication)
-            )
+            ended = connection.execute(night_table.update().where(night_table.c.night == night).values(**values))
+            if ended.rowcount == 0:
+                raise LookupError(f"night {night} never began: there is no row of it to end")
 
     def record_counts(
         self,
@@ -196,21 +205,26 @@ class Database:
 
     def counts(self, night: str) -> list[dict[str, Any]]:
         """What `record_counts` wrote for a night, by stage and source."""
-        query = sa.select(count_table).where(count_table.c.night == night).order_by(count_table.c.stage, count_table.c.source)
+        order = (count_table.c.stage, count_table.c.source)
+        query = sa.select(count_table).where(count_table.c.night == night).order_by(*order)
         with self.engine.connect() as connection:
-            return [dict(row._mapping) for row in connection.execute(query)]
+            return [dict(row) for row in connection.execute(query).mappings()]
 
     def extracted_until(self, sources: Iterable[str]) -> datetime | None:
         """End of the newest window that every one of `sources` has been read to, None when one never was."""
-        ends = []
-        for source in sources:
-            mine = sa.and_(count_table.c.stage == "extract", count_table.c.source == source)
-            with self.engine.connect() as connection:
-                ends.append(connection.execute(sa.select(sa.func.max(count_table.c.window_end)).where(mine)).scalar())
-        return None if None in ends or not ends else min(ends)
+        wanted = set(sources)
+        query = (
+            sa.select(sa.func.max(count_table.c.window_end))
+            .where(count_table.c.stage == "extract", count_table.c.source.in_(wanted))
+            .group_by(count_table.c.source)
+        )
+        with self.engine.connect() as connection:
+            ends: list[datetime] = [end for end in connection.execute(query).scalars() if end is not None]
+        return min(ends) if ends and len(ends) == len(wanted) else None
 
     def last_night(self) -> str | None:
         """The night that ended last, or None."""
-        query = sa.select(night_table.c.night).where(night_table.c.ended_at.is_not(None)).order_by(night_table.c.ended_at.desc())
+        ended = night_table.c.ended_at
+        query = sa.select(night_table.c.night).where(ended.is_not(None)).order_by(ended.desc()).limit(1)
         with self.engine.connect() as connection:
-            return connection.execute(query.limit(1)).scalar_one_or_none()
+            return connection.execute(query).scalar_one_or_none()

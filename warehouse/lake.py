@@ -130,9 +130,7 @@ class Lake:
         else:
             write_deltalake(self.uri(table), rows, mode="overwrite", predicate=predicate, **options)
 
-    def relation_sql(
-        self, table: Table, *, partitions: Iterable[str] | None = None, version: int | None = None
-    ) -> str:
+    def relation_sql(self, table: Table, *, partitions: Iterable[str] | None = None, version: int | None = None) -> str:
         """A SQL expression that yields the table's rows in DuckDB, in declared columns.
 
         The rows are those of `version`, by default the newest. A table never written yields no rows of
@@ -154,7 +152,9 @@ class Lake:
         if partitions is None or table.partition is None:
             return _readable(opened, opened.file_uris())
         wanted = sorted(set(partitions))
-        return _readable(opened, opened.file_uris(partition_filters=[(table.partition, "in", wanted)])) if wanted else []
+        if not wanted:
+            return []
+        return _readable(opened, opened.file_uris(file_pruning_predicate=[(table.partition, "in", wanted)]))
 
     def connect(self, *tables: Table, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection (UTC, no progress bar) with one view per table, pinned to its version now."""
