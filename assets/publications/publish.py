@@ -46,7 +46,7 @@ from assets.publications.manifest import (
     problems,
 )
 from assets.publications.tables import PUBLISHED, Published
-from warehouse.lake import Lake, connect
+from warehouse.lake import Lake, conform, connect
 
 #: Rows per row group: small enough that a filter on unit and month skips most of the file.
 ROW_GROUP = 100_000
@@ -58,9 +58,11 @@ _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _FOLDER = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-.+")
 _NIGHT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SPILL = ".spill-"
+#: The newest publication and the one before, which readers may still hold.
+_LEAST_KEPT = 2
 
 
-class PublicationRefused(RuntimeError):
+class PublicationRefusedError(RuntimeError):
     """Nothing was published and the old publication stands; the text says why and what to do."""
 
 
@@ -89,7 +91,7 @@ def publish(
     indicator/version to its definition's hash. Publications run one at a time; a second one waits.
     The newest `keep` publications stay. Killed anywhere before the switch, the old one stays whole.
 
-    Raises `PublicationRefused` when `folder` cannot be switched or a file does not verify, and
+    Raises `PublicationRefusedError` when `folder` cannot be switched or a file does not verify, and
     `ValueError` for arguments that cannot be used.
     """
     _check_arguments(as_of=as_of, night=night, keep=keep)
@@ -102,7 +104,9 @@ def publish(
         target = store / f"{created.strftime(_STAMP)}-{night}"
         target.mkdir()
         try:
-            files = _write_whole(lake, target, as_of=as_of, night=night, created=created, definitions=definitions, cursors=cursors)
+            files = _write_whole(
+                lake, target, as_of=as_of, night=night, created=created, definitions=definitions, cursors=cursors
+            )
         except BaseException:
             # A full disk must not stay full because of what could not be finished.
             shutil.rmtree(target)
@@ -118,13 +122,15 @@ def _check_arguments(*, as_of: datetime, night: str, keep: int) -> None:
         raise ValueError(f"as_of has no time zone: {as_of!r}")
     if not _NIGHT.fullmatch(night):
         raise ValueError(f"night {night!r} cannot name a folder; use letters, digits, dot, dash and underscore")
-    if keep < 2:
-        raise ValueError(f"keep is {keep}; at least 2, or readers of the publication before would lose their files")
+    if keep < _LEAST_KEPT:
+        raise ValueError(
+            f"keep is {keep}; at least {_LEAST_KEPT}, or readers of the publication before would lose their files"
+        )
 
 
 def _check_link(link: Path) -> None:
     if link.exists() and not link.is_symlink():
-        raise PublicationRefused(
+        raise PublicationRefusedError(
             f"{link} is a real folder or file, not a link to a publication (a restored backup?). Nothing was changed. "
             f"Move it away, for instance to {link.with_name(link.name + '.old')}, and publish again."
         )
@@ -170,7 +176,7 @@ def _write_whole(
     place = f"{target.parent.name}/{target.name}"
     manifest = build_manifest(files, PUBLISHED, provenance, created=created, place=place)
     if found := [*problems(target, manifest), *_schema_problems(target)]:
-        raise PublicationRefused("the files just written do not verify:\n" + "\n".join(found))
+        raise PublicationRefusedError("the files just written do not verify:\n" + "\n".join(found))
     _write_manifest(target, manifest_text(manifest))
     return files
 
@@ -192,7 +198,7 @@ def _write_table(
     facts = _write_file(connection, one, relation, target / one.file_name)
     expected = connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0]
     if facts.rows != expected:
-        raise PublicationRefused(
+        raise PublicationRefusedError(
             f"table {one.table.name}: {facts.rows} rows written, but {one.source.name} has {expected} "
             f"in version {version}. Nothing was published."
         )
@@ -263,11 +269,9 @@ def _row_groups(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
 
 def _conform(rows: pa.Table, one: Published) -> pa.Table:
     try:
-        return rows.cast(one.table.arrow_schema()).combine_chunks()
-    except ValueError as error:  # also pa.ArrowInvalid
-        raise PublicationRefused(
-            f"table {one.source.name}: rows do not fit the declared columns: {error}. Nothing was published."
-        ) from error
+        return conform(one.table, rows).combine_chunks()
+    except ValueError as error:
+        raise PublicationRefusedError(f"{one.source.name} cannot be published, nothing was changed: {error}") from error
 
 
 def _schema_problems(target: Path) -> Iterator[str]:
@@ -283,7 +287,7 @@ def _write_manifest(target: Path, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(aside, target / MANIFEST)
+    aside.replace(target / MANIFEST)
     _sync_folder(target)
 
 
@@ -301,7 +305,7 @@ def _switch(link: Path, target: Path) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
     try:
-        os.replace(fresh, link)
+        fresh.replace(link)
     except IsADirectoryError:
         _check_link(link)
         raise

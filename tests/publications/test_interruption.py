@@ -29,7 +29,7 @@ def _publish_until(lake: Lake, home: Path, point: int) -> None:
     """Publish in this process and die just before the operation number `point`."""
     operations = count()
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+    def hook(event: str, _: tuple[Any, ...]) -> None:
         if event in EVENTS and next(operations) == point:
             os._exit(KILLED)
 

@@ -64,7 +64,10 @@ def _fewer_rows(folder: Path) -> None:
     [
         (_truncate, ["bytes, datapackage.json says", "sha256:", "not readable as Parquet"]),
         (_remove, ["missing"]),
-        (_other_columns, ["dossier_key large_string", "dossier_key string not null", "1 rows, datapackage.json says 20"]),
+        (
+            _other_columns,
+            ["dossier_key large_string", "dossier_key string not null", "1 rows, datapackage.json says 20"],
+        ),
         (_fewer_rows, ["19 rows, datapackage.json says 20"]),
     ],
 )
@@ -81,7 +84,7 @@ def test_a_stranger_in_the_folder_is_named(folder: Path) -> None:
 
 
 def test_a_folder_without_manifest_is_no_publication(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no such file.*not a finished publication"):
+    with pytest.raises(ManifestError, match=r"no such file.*not a finished publication"):
         read_manifest(tmp_path)
     assert len(verify(tmp_path)) == 1
 
