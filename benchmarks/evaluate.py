@@ -83,7 +83,8 @@ def make_lake(folder: Path, *, dossiers: int) -> Lake:
     connection = lake.connect(CORE_UNIT)
     connection.execute("SELECT setseed(0.3478)")
     connection.execute(
-        "CREATE TABLE place AS SELECT row_number() OVER () - 1 AS place_no, unit_code, level FROM core_unit WHERE parent_code IS NOT NULL"
+        "CREATE TABLE place AS SELECT row_number() OVER () - 1 AS place_no, unit_code, level "
+        "FROM core_unit WHERE parent_code IS NOT NULL"
     )
     places = connection.sql("SELECT count(*) FROM place").fetchall()[0][0]
     step = 1_000_000
@@ -161,9 +162,11 @@ def hand_written(lake: Lake) -> dict[str, int]:
     received = [sum(column) for column in list(zip(*first, strict=True))[3:]]
     rest = [sum(column) for rows in others for column in list(zip(*rows, strict=True))[2:]]
     names = [
-        "digitisation 766-4.2 n", "digitisation 766-4.2 d", "electronic-result 766-4.1 n", "electronic-result 766-4.1 d",
+        "digitisation 766-4.2 n", "digitisation 766-4.2 d",
+        "electronic-result 766-4.1 n", "electronic-result 766-4.1 d",
         "on-time received n", "online-payment 766-3.6 n", "online-payment 766-3.6 d", "online-processing 766-3.3 n",
-        "online-processing vendor-td n", "online-processing vendor-td d", "reuse 766-4.3 n", "wholly-online 3478-ii6a n",
+        "online-processing vendor-td n", "online-processing vendor-td d",
+        "reuse 766-4.3 n", "wholly-online 3478-ii6a n",
         "on-time due n", "on-time due d", "on-time resolved n", "on-time resolved d", "online-payment vendor-td n",
         "online-payment vendor-td d", "payment-transactions 3478-ii2a n", "payment-transactions 3478-ii2a d",
     ]  # fmt: skip
@@ -208,7 +211,7 @@ def by_pandas(lake: Lake) -> dict[str, int]:
             "online-payment vendor-td d": d.has_fee & (d.transaction_count > 0),
         },
     }  # fmt: skip
-    totals = {}
+    totals: dict[str, int] = {}
     for event, columns_of_event in marks.items():
         frame = pd.DataFrame(columns_of_event)
         month = d[event].dt.to_period("M")
@@ -220,7 +223,11 @@ def by_pandas(lake: Lake) -> dict[str, int]:
     return totals | frame.groupby([p.unit_code, p.paid_on.dt.to_period("M")]).sum().sum().to_dict()
 
 
-PEERS: dict[str, Callable[[Lake], dict[str, int]]] = {"thuocdo": ours, "hand-written": hand_written, "pandas": by_pandas}
+PEERS: dict[str, Callable[[Lake], dict[str, int]]] = {
+    "thuocdo": ours,
+    "hand-written": hand_written,
+    "pandas": by_pandas,
+}
 
 
 def measure(folder: Path, *, dossiers: int, rounds: int = 3) -> dict[str, dict[str, float]]:
@@ -242,7 +249,9 @@ def measure(folder: Path, *, dossiers: int, rounds: int = 3) -> dict[str, dict[s
             best = results.setdefault(name, {"seconds": float(seconds), "peak_mib": float(mebibytes)})
             best["seconds"] = min(best["seconds"], float(seconds))
     for name, counts in answers.items():
-        wrong = {key: (value, answers["thuocdo"][key]) for key, value in counts.items() if answers["thuocdo"][key] != value}
+        wrong = {
+            key: (value, answers["thuocdo"][key]) for key, value in counts.items() if answers["thuocdo"][key] != value
+        }
         if wrong:
             raise ValueError(f"{name} counts differently: {wrong}")
     return results

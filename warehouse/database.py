@@ -32,7 +32,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - the signature is SQLAlchemy's  # noqa: ARG002
         """Refuse a naive value; store UTC."""
         if value is None:
             return None
@@ -40,7 +40,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
             raise ValueError(f"instant without a zone: {value!r}")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - the signature is SQLAlchemy's  # noqa: ARG002
         """Give UTC back its zone."""
         if value is None:
             return None

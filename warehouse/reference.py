@@ -30,7 +30,7 @@ FIRST_TWO_TIER_DAY = date(2025, 7, 1)
 Row = dict[str, Any]
 
 
-class UnknownProvince(LookupError):
+class UnknownProvinceError(LookupError):
     """The province code is not in the national portal's list."""
 
 
@@ -47,11 +47,11 @@ def _read(name: str) -> list[dict[str, str]]:
 def gso_province_code(province_code: str) -> str:
     """GSO code (in force since 2025-07-01) of a province's portal code, e.g. H15 → 66.
 
-    Raises `UnknownProvince` naming the known codes.
+    Raises `UnknownProvinceError` naming the known codes.
     """
     known = {row["portal_code"]: row["gso_code_from_2025-07-01"] for row in _read("province_portal_codes.csv")}
     if province_code not in known:
-        raise UnknownProvince(f"province code {province_code!r} is not one of {', '.join(sorted(known))}")
+        raise UnknownProvinceError(f"province code {province_code!r} is not one of {', '.join(sorted(known))}")
     return known[province_code]
 
 
@@ -114,7 +114,13 @@ def _province_rows(province_code: str) -> Iterator[Row]:
         province_code, province_code, old_name, "province", parent_code=None, valid_to=LAST_DISTRICT_DAY, gso_code=old
     )
     yield _unit(
-        province_code, province_code, new_name, "province", parent_code=None, valid_from=FIRST_TWO_TIER_DAY, gso_code=new
+        province_code,
+        province_code,
+        new_name,
+        "province",
+        parent_code=None,
+        valid_from=FIRST_TWO_TIER_DAY,
+        gso_code=new,
     )
 
 

@@ -157,7 +157,8 @@ def _load_meanings(connection: duckdb.DuckDBPyConnection, *, agencies: Path, cod
 
 def _refuse_unknown_units(connection: duckdb.DuckDBPyConnection, agencies: Path) -> None:
     unknown = connection.execute(
-        "SELECT agency, unit_code FROM agencies_said WHERE unit_code NOT IN (SELECT unit_code FROM core_unit) ORDER BY 1 LIMIT 5"
+        "SELECT agency, unit_code FROM agencies_said "
+        "WHERE unit_code NOT IN (SELECT unit_code FROM core_unit) ORDER BY 1 LIMIT 5"
     ).fetchall()
     if unknown:
         listed = "; ".join(f"{agency} → {unit}" for agency, unit in unknown)
@@ -242,7 +243,8 @@ def _match(connection: duckdb.DuckDBPyConnection) -> None:
     """
     connection.execute("""
         CREATE TEMP TABLE edge AS
-        SELECT i.source, i.record_key, i.rule, i.identifier FROM identifiers AS i SEMI JOIN claims USING (source, record_key)
+        SELECT i.source, i.record_key, i.rule, i.identifier
+        FROM identifiers AS i SEMI JOIN claims USING (source, record_key)
     """)
     connection.execute("""
         CREATE TEMP TABLE label AS
@@ -259,9 +261,11 @@ def _spread_labels(connection: duckdb.DuckDBPyConnection) -> bool:
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE spread AS
         WITH least AS (
-            SELECT e.identifier, min(l.label) AS label FROM edge AS e JOIN label AS l USING (source, record_key) GROUP BY 1
+            SELECT e.identifier, min(l.label) AS label
+            FROM edge AS e JOIN label AS l USING (source, record_key) GROUP BY 1
         )
-        SELECT e.source, e.record_key, min(least.label) AS label FROM edge AS e JOIN least USING (identifier) GROUP BY 1, 2
+        SELECT e.source, e.record_key, min(least.label) AS label
+        FROM edge AS e JOIN least USING (identifier) GROUP BY 1, 2
     """)
     changed = _number(
         connection, "SELECT count(*) FROM spread JOIN label USING (source, record_key) WHERE spread.label < label.label"
@@ -295,7 +299,9 @@ def _rewrite(lake: Lake, connection: duckdb.DuckDBPyConnection, table: Table, *,
     if not months:
         return months
     columns = ", ".join(f'"{name}"' for name in table.column_names)
-    connection.execute("CREATE OR REPLACE TEMP TABLE rewritten_month AS SELECT unnest($months) AS lake_month", {"months": list(months)})
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE rewritten_month AS SELECT unnest($months) AS lake_month", {"months": list(months)}
+    )
     rows = connection.sql(
         f"SELECT {columns} FROM {lake.relation_sql(table, partitions=months)} AS kept "
         "WHERE kept.dossier_key NOT IN (SELECT dossier_key FROM touched_dossier) "

@@ -51,7 +51,9 @@ def load_codes(path: Path) -> pa.Table:
             raise MeaningError(f"{path}, line {line}: value {row['value']!r} of a {row['kind']} is not one of {known}")
         _once(seen, (row["source"], row["kind"], row["code"]), path, line)
         rows.append(row)
-    return pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in ("source", "kind", "code", "value")]))
+    return pa.Table.from_pylist(
+        rows, schema=pa.schema([(name, pa.string()) for name in ("source", "kind", "code", "value")])
+    )
 
 
 def load_agencies(path: Path) -> pa.Table:
@@ -63,7 +65,9 @@ def load_agencies(path: Path) -> pa.Table:
             raise MeaningError(f"{path}, line {line}: agency and unit_code must both be given")
         _once(seen, (row["source"], row["agency"].casefold()), path, line)
         rows.append(row)
-    return pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in ("source", "agency", "unit_code")]))
+    return pa.Table.from_pylist(
+        rows, schema=pa.schema([(name, pa.string()) for name in ("source", "agency", "unit_code")])
+    )
 
 
 def _once(seen: dict[tuple[str, ...], int], key: tuple[str, ...], path: Path, line: int) -> None:

@@ -33,9 +33,7 @@ GROUP = "indicators"
 def measure(stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult[Any]:
     """Counts first, then rates: a rate is never averaged."""
     lake, definitions, as_of = stores.lake(), load_definitions(), stores.as_of()
-    rows = evaluate(
-        lake, definitions, province_code=stores.province_code, as_of=as_of, start_on=stores.start_on
-    )
+    rows = evaluate(lake, definitions, province_code=stores.province_code, as_of=as_of, start_on=stores.start_on)
     lake.replace(OUT_INDICATOR, rows)
     stores.watcher.say(f"tính {len(definitions)} chỉ số: {rows.num_rows} dòng")
     shown = newest_rates(rows) | {"as_of": as_of.isoformat(), "definitions": len(definitions)}

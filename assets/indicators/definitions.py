@@ -79,8 +79,8 @@ class Definition:
     valid_to: date | None
     fact: str
     event: str
-    population: exp.Expression
-    numerator: exp.Expression
+    population: exp.Expr
+    numerator: exp.Expr
     note_vi: str
     #: Hash of everything that decides the counts.
     fingerprint: str
@@ -161,7 +161,7 @@ def _checked(path: Path, lines: Mapping[str, int], file: _File) -> Definition:
     return Definition(**(file.model_dump() | predicates), fingerprint=fingerprint)
 
 
-def parse_predicate(text: str, table: Table) -> exp.Expression:
+def parse_predicate(text: str, table: Table) -> exp.Expr:
     """Parse a SQL predicate over the columns of `table` and check that it is true or false.
 
     Allowed: columns, literals, parameters ($as_of), comparisons, AND, OR, NOT, IN, IS NULL, BETWEEN,
@@ -183,7 +183,7 @@ def parse_predicate(text: str, table: Table) -> exp.Expression:
     return parsed
 
 
-def _refuse_foreign(parsed: exp.Expression, table: Table) -> None:
+def _refuse_foreign(parsed: exp.Expr, table: Table) -> None:
     for column in parsed.find_all(exp.Column):
         if column.table or column.name not in table.column_names:
             raise ValueError(f"unknown column {column.sql()!r}; {table.name} has {', '.join(table.column_names)}")
@@ -194,7 +194,7 @@ def _refuse_foreign(parsed: exp.Expression, table: Table) -> None:
         raise ValueError(f"may not use {forbidden.sql('duckdb')!r}: only columns, literals and row functions")
 
 
-def _typed(parsed: exp.Expression, table: Table) -> exp.Expression:
+def _typed(parsed: exp.Expr, table: Table) -> exp.Expr:
     """The predicate with every node's type found out from the table's declaration."""
     columns = {column.name: duckdb_type(column.type) for column in table.columns}
     schema = MappingSchema({table.name: columns}, dialect="duckdb")
@@ -204,7 +204,7 @@ def _typed(parsed: exp.Expression, table: Table) -> exp.Expression:
 
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.In, exp.Between)
-_FAMILIES: tuple[tuple[str, frozenset[exp.DataType.Type]], ...] = (
+_FAMILIES: tuple[tuple[str, frozenset[exp.DType]], ...] = (
     ("text", frozenset(exp.DataType.TEXT_TYPES)),
     ("number", frozenset(exp.DataType.NUMERIC_TYPES)),
     ("day", frozenset({exp.DataType.Type.DATE})),
@@ -213,30 +213,30 @@ _FAMILIES: tuple[tuple[str, frozenset[exp.DataType.Type]], ...] = (
 )
 
 
-def _family(node: exp.Expression) -> str:
+def _family(node: exp.Expr) -> str:
     kind = node.type.this if node.type is not None else None
     return next((name for name, members in _FAMILIES if kind in members), "unknown")
 
 
-def _words(node: exp.Expression) -> str:
+def _words(node: exp.Expr) -> str:
     """The piece as its author wrote it: without the table name that typing put in front."""
     bare = node.copy().transform(lambda part: exp.column(part.this.this) if isinstance(part, exp.Column) else part)
     return bare.sql("duckdb")
 
 
-def _demand_truth(node: exp.Expression) -> None:
+def _demand_truth(node: exp.Expr) -> None:
     if _family(node) != "true or false":
         raise ValueError(f"{_words(node)} must be true or false, but is a {_family(node)}")
 
 
-def _demand_like_with_like(comparison: exp.Expression) -> None:
+def _demand_like_with_like(comparison: exp.Expr) -> None:
     sides = [node for node in comparison.iter_expressions() if not isinstance(node, exp.Null)]
     if len({_family(side) for side in sides}) > 1:
         told = ", ".join(f"{_words(side)} is a {_family(side)}" for side in sides)
         raise ValueError(f"{_words(comparison)} compares unlike things: {told}")
 
 
-def _demand_known_values(comparison: exp.Expression, table: Table) -> None:
+def _demand_known_values(comparison: exp.Expr, table: Table) -> None:
     """A text compared with a column of a closed list must be in that list: a misspelt one counts nobody."""
     sides = list(comparison.iter_expressions())
     known = {value for side in sides if isinstance(side, exp.Column) for value in table.column(side.name).values}
@@ -245,10 +245,10 @@ def _demand_known_values(comparison: exp.Expression, table: Table) -> None:
             raise ValueError(f"{_words(comparison)}: {side.name!r} is not one of {', '.join(sorted(known))}")
 
 
-def bind(parsed: exp.Expression, values: Mapping[str, exp.Expression]) -> exp.Expression:
+def bind(parsed: exp.Expr, values: Mapping[str, exp.Expr]) -> exp.Expr:
     """A copy of `parsed` in which every parameter stands for its value."""
 
-    def replace(node: exp.Expression) -> exp.Expression:
+    def replace(node: exp.Expr) -> exp.Expr:
         if isinstance(node, (exp.Parameter, exp.Placeholder)):
             return values[node.name].copy()
         return node

@@ -60,13 +60,13 @@ def counting_statement(definitions: Sequence[Definition], *, as_of: datetime, di
 
 def _scan_select(scan: _Scan, width: int, as_of: datetime) -> exp.Select:
     event = exp.column(scan.event)
-    counts: dict[int, tuple[exp.Expression, exp.Expression]] = {}
+    counts: dict[int, tuple[exp.Expr, exp.Expr]] = {}
     for index, definition in scan.members:
         population = _population(definition, as_of)
         numerator = bind(definition.numerator, _values(as_of))
         counts[index] = _count(exp.and_(population, numerator)), _count(population)
-    zero: exp.Expression = exp.Literal.number(0)
-    columns = [exp.column(name) for name in _GRAIN]
+    zero: exp.Expr = exp.Literal.number(0)
+    columns: list[exp.Expr] = [exp.column(name) for name in _GRAIN]
     columns.append(exp.alias_(exp.cast(exp.TimestampTrunc(this=event.copy(), unit=exp.var("MONTH")), "DATE"), "month"))
     for index in range(width):
         numerator, denominator = counts.get(index, (zero, zero))
@@ -75,11 +75,11 @@ def _scan_select(scan: _Scan, width: int, as_of: datetime) -> exp.Select:
     return exp.select(*columns).from_(table).where(event.is_(exp.null()).not_()).group_by(*(str(i) for i in (1, 2, 3)))
 
 
-def _values(as_of: datetime) -> dict[str, exp.Expression]:
+def _values(as_of: datetime) -> dict[str, exp.Expr]:
     return {"as_of": exp.cast(exp.Literal.string(as_of.isoformat()), "TIMESTAMPTZ")}
 
 
-def _population(definition: Definition, as_of: datetime) -> exp.Expression:
+def _population(definition: Definition, as_of: datetime) -> exp.Expr:
     """The population within the days for which this version is the rule."""
     within = [bind(definition.population, _values(as_of))]
     event = exp.column(definition.event)
@@ -89,11 +89,11 @@ def _population(definition: Definition, as_of: datetime) -> exp.Expression:
     return exp.and_(*within)
 
 
-def _day(day: date) -> exp.Expression:
+def _day(day: date) -> exp.Expr:
     return exp.cast(exp.Literal.string(day.isoformat()), "DATE")
 
 
-def _count(condition: exp.Expression) -> exp.Expression:
+def _count(condition: exp.Expr) -> exp.Expr:
     return exp.Count(this=exp.Case().when(condition, exp.Literal.number(1)))
 
 

@@ -1,0 +1,1 @@
+"""Conforming: from source records to one row per dossier."""

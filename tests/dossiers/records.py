@@ -146,11 +146,10 @@ class World:
 
     def conform(self) -> ConformResult:
         """Conform what is stored, with the tables of meanings as they stand."""
-        paths = {}
-        for name in ("agencies", "codes"):
-            paths[name] = self.folder / f"{name}.csv"
-            paths[name].write_text(getattr(self, name), encoding="utf-8")
-        return conform(self.lake, self.database, night=str(self.nights), **paths)
+        agencies, codes = self.folder / "agencies.csv", self.folder / "codes.csv"
+        agencies.write_text(self.agencies, encoding="utf-8")
+        codes.write_text(self.codes, encoding="utf-8")
+        return conform(self.lake, self.database, night=str(self.nights), agencies=agencies, codes=codes)
 
     def night(self, **records: list[dict[str, Any]]) -> ConformResult:
         """Store and conform."""

@@ -1,5 +1,6 @@
 """Conforming through its public door: records go into a real lake, one row per dossier comes out.
-Expected values are what the records say, read by hand with the order of belief beside them."""
+Expected values are what the records say, read by hand with the order of belief beside them.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +86,7 @@ def test_three_copies_of_one_dossier_become_one_row(world: World) -> None:
     assert row["resolved_on"] == date(2026, 10, 9)
     assert row["procedure_code"] == "1.001193"
     assert (row["unit_code"], row["unit_level"]) == ("H15.SNV", "province")
-    assert row["is_vneid_verified"] and row["is_paid_online"] and row["is_received"] and row["is_resolved"]
+    assert all(row[flag] for flag in ("is_vneid_verified", "is_paid_online", "is_received", "is_resolved"))
     assert _crosswalk(world) == {
         ("portal", "10101:1"): (CODE, "code", CODE),
         ("onestop", "a1"): (CODE, "code", CODE),
@@ -290,7 +291,11 @@ def test_components_payments_and_results_come_from_the_source_that_knows_them(wo
     first, second, third = (rows[f"H15.07-261001-000{n}"] for n in (1, 2, 3))
     assert (first["component_count"], first["has_component_attachment"]) == (1, True)
     assert first["has_electronic_result"]
-    assert (first["transaction_count"], first["online_transaction_count"], first["paid_on"]) == (1, 1, date(2026, 10, 31))
+    assert (first["transaction_count"], first["online_transaction_count"], first["paid_on"]) == (
+        1,
+        1,
+        date(2026, 10, 31),
+    )
     assert first["is_paid_online"]  # no message: the settled online payment decides
     assert (second["is_fee_waived"], second["has_electronic_result"]) == (True, False)
     assert (third["transaction_count"], third["paid_on"], third["is_fee_waived"]) == (1, date(2026, 11, 1), False)
@@ -347,7 +352,11 @@ def test_the_newest_message_of_a_batch_speaks(world: World) -> None:
         ("codes", "onestop,status,2,4", "onestop / status / 2 stands already in line 11"),
         ("agencies", "onestop,H15.07,H15.SNV", "onestop / h15.07 stands already in line 3"),
         ("agencies", "onestop,H15.98,", "agency and unit_code must both be given"),
-        ("agencies", "onestop,H15.98,H15.XYZ", "unit_code is not a unit of the province (first ones: H15.98 → H15.XYZ)"),
+        (
+            "agencies",
+            "onestop,H15.98,H15.XYZ",
+            "unit_code is not a unit of the province (first ones: H15.98 → H15.XYZ)",
+        ),
     ],
 )
 def test_a_mistake_in_a_table_of_meanings_is_told_with_file_and_line(

@@ -1,0 +1,1 @@
+"""Indicators: definitions and the evaluator."""

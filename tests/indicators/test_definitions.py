@@ -1,5 +1,6 @@
 """Definitions are checked when they are read, so these tests work on files: a clerk's mistake must be
-told with file, line and what to write instead, before any night runs."""
+told with file, line and what to write instead, before any night runs.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """The evaluator through its public door: a real lake, hand-made dossiers, counts worked out by hand;
-and the identities that must hold whatever the dossiers are."""
+and the identities that must hold whatever the dossiers are.
+"""
 
 from __future__ import annotations
 
@@ -75,13 +76,16 @@ def _evaluated(lake: Lake, start_on: date = date(2025, 5, 1), as_of: datetime = 
 
 def test_online_processing_by_both_rules_over_the_reorganisation(tmp_path: Path) -> None:
     """Six dossiers of 2025. National rule 3.3: online and, where a document is due, an electronic
-    result; over all received. Vendor's: online over direct + online."""
+    result; over all received. Vendor's: online over direct + online.
+    """
     needs = {"is_result_required": True}
     lake = _lake(
         tmp_path,
         [
             # district, May: online with e-result (counts in both), online without (vendor only)
-            _dossier("a", "H15.643", "district", date(2025, 5, 31), channel="online", has_electronic_result=True, **needs),
+            _dossier(
+                "a", "H15.643", "district", date(2025, 5, 31), channel="online", has_electronic_result=True, **needs
+            ),
             _dossier("b", "H15.643", "district", date(2025, 5, 2), channel="online", **needs),
             # commune, July: online, no document due (both); by post (never online, not in vendor's denominator)
             _dossier("c", "H15.24133", "commune", date(2025, 7, 1), channel="online"),
@@ -122,12 +126,11 @@ def test_the_district_level_ends_and_the_new_communes_begin_with_the_law(tmp_pat
 
 def test_months_are_vietnams_up_to_the_instant_of_counting(tmp_path: Path) -> None:
     """17:00 UTC on 30 November is 1 December in Vietnam: a night that knows everything before that
-    instant speaks of November, one microsecond more and December has begun."""
+    instant speaks of November, one microsecond more and December has begun.
+    """
     lake = _lake(tmp_path, [])
     last = max(row["period_start"] for row in _evaluated(lake, as_of=AS_OF).to_pylist())
-    later = max(
-        row["period_start"] for row in _evaluated(lake, as_of=AS_OF + timedelta(microseconds=1)).to_pylist()
-    )
+    later = max(row["period_start"] for row in _evaluated(lake, as_of=AS_OF + timedelta(microseconds=1)).to_pylist())
     assert (str(last), str(later)) == ("2025-11-01", "2025-12-01")
 
 
@@ -178,13 +181,16 @@ def test_on_time_with_its_three_denominators(tmp_path: Path) -> None:
 
 def test_transactions_are_counted_by_the_day_of_collection_not_by_dossier(tmp_path: Path) -> None:
     """One dossier with two collections (October online, November cash), one refund (not settled), one
-    payment of a procedure without fee information (out of the population)."""
+    payment of a procedure without fee information (out of the population).
+    """
     base = {"unit_code": "H15.SNV", "unit_level": "province", "lake_month": "2025-10", "has_fee": True}
     payments = [
-        base | {"dossier_key": "a", "payment_no": 1, "is_settled": True, "is_online": True, "paid_on": date(2025, 10, 31)},
+        base
+        | {"dossier_key": "a", "payment_no": 1, "is_settled": True, "is_online": True, "paid_on": date(2025, 10, 31)},
         base | {"dossier_key": "a", "payment_no": 2, "is_settled": True, "paid_on": date(2025, 11, 1)},
         base | {"dossier_key": "b", "payment_no": 1, "is_settled": False, "paid_on": None},
-        base | {"dossier_key": "c", "payment_no": 1, "is_settled": True, "has_fee": False, "paid_on": date(2025, 11, 1)},
+        base
+        | {"dossier_key": "c", "payment_no": 1, "is_settled": True, "has_fee": False, "paid_on": date(2025, 11, 1)},
     ]
     counts = _counts(_evaluated(_lake(tmp_path, [], payments)), "payment-transactions", "3478-ii2a")
     assert counts["province", "all", "H15", "month", "2025-10-01"] == (1, 1)
@@ -198,7 +204,10 @@ def test_a_version_counts_only_the_days_for_which_it_is_the_rule(tmp_path: Path)
     path.write_text(text.replace("2022-06-23", "2025-07-02\nvalid_to: 2025-08-14"), encoding="utf-8")
     lake = _lake(
         tmp_path / "lake",
-        [_dossier(str(day), "H15.SNV", "province", day) for day in (date(2025, 7, 1), date(2025, 7, 2), date(2025, 8, 14), date(2025, 8, 15))],
+        [
+            _dossier(str(day), "H15.SNV", "province", day)
+            for day in (date(2025, 7, 1), date(2025, 7, 2), date(2025, 8, 14), date(2025, 8, 15))
+        ],
     )
     rows = evaluate(lake, [load_definition(path)], province_code="H15", as_of=AS_OF, start_on=date(2025, 5, 1))
     counts = _counts(rows, "reuse", "766-4.3")
@@ -225,8 +234,8 @@ def _grain(counted: list[tuple[tuple[str, str], date, int, int]], width: int) ->
     columns: Mapping[str, pa.DataType] = {"unit_code": pa.string(), "unit_level": pa.string(), "month": pa.date32()}
     counts = {f"{letter}_{i}": pa.int64() for i in range(width) for letter in "nd"}
     content = [
-        {"unit_code": u, "unit_level": l, "month": m} | {name: row.get(name, 0) for name in counts}
-        for (u, l, m), row in rows.items()
+        {"unit_code": unit, "unit_level": level, "month": month} | {name: row.get(name, 0) for name in counts}
+        for (unit, level, month), row in rows.items()
     ]
     return pa.Table.from_pylist(content, schema=pa.schema([*columns.items(), *counts.items()]))
 
