@@ -28,6 +28,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors.contract import (
     SEEN,
@@ -528,14 +529,21 @@ class Portal:
     store: Store
 
     async def batches(self, span: Span) -> AsyncIterator[Batch]:
-        """One batch a month over all sites; each carries the end of its month as the safe cursor."""
+        """One batch a month over all sites; each carries how far the source was read once it is stored.
+
+        That is the end of the month, or the newest change seen if that is earlier: by the source's
+        clock, whatever ours says.
+        """
         zone = ZoneInfo(self.settings.zone)
         first = span.start.astimezone(zone).date() - timedelta(days=self.settings.overlap_days)
         last = max(first, span.end.astimezone(zone).date())
+        newest: datetime | None = None
         for begin, end in months(first, last):
             slices = list(self._slices(begin, end, update_from=first if span.is_update and end == last else None))
-            until = span.end if end == last else min(span.end, _midnight_after(end, zone))
-            yield Batch((await self._read(slices),), {STREAM: {"until": until.isoformat()}})
+            part = await self._read(slices)
+            newest = max(filter(None, (newest, _newest_change(part.records, zone))), default=None)
+            until = min(filter(None, (span.end, newest, None if end == last else _midnight_after(end, zone))))
+            yield Batch((part,), {STREAM: {"until": until.isoformat()}} if newest else {})
 
     def _slices(self, begin: date, end: date, *, update_from: date | None) -> Iterator[Slice]:
         for site in self.settings.sites:
@@ -577,6 +585,12 @@ class Portal:
             return Completed(table)
         kept = pa.array([index not in walk.failed for index in range(table.num_rows)])
         return Completed(table.filter(kept), tuple(_unread(records, index) for index in sorted(walk.failed)))
+
+
+def _newest_change(records: pa.Table, zone: ZoneInfo) -> datetime | None:
+    changes = pc.strptime(records["modifiedDate"], format=_DATES[0], unit="s", error_is_null=True)
+    newest: datetime | None = pc.max(changes).as_py()
+    return newest.replace(tzinfo=zone) if newest else None
 
 
 def _midnight_after(day: date, zone: ZoneInfo) -> datetime:
