@@ -20,7 +20,9 @@ def main(
     dossiers: Annotated[int, typer.Option(min=1, help="How many dossiers up to the clock.")] = 60_000,
     seed: Annotated[int, typer.Option(help="The same seed invents the same province.")] = 3478,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1.")] = DEFAULT_PORT,
-    home: Annotated[Path, typer.Option(help="Where sandbox/truth and sandbox/messages are written.")] = Path(".thuocdo"),
+    home: Annotated[Path, typer.Option(help="Where sandbox/truth and sandbox/messages are written.")] = Path(
+        ".thuocdo"
+    ),
     faults: Annotated[bool, typer.Option("--faults", help="Let things go wrong on a schedule.")] = False,
 ) -> None:
     """Serve an invented province on loopback: portal, one-stop and message log."""

@@ -41,7 +41,8 @@ class WorkingCalendar:
 
     def after(self, day: Integers, count: Integers) -> Integers:
         """The `count`-th working day after each day; the day itself is not counted."""
-        return self.days[np.searchsorted(self.days, day, side="right") + count - 1]
+        reached: Integers = self.days[np.searchsorted(self.days, day, side="right") + count - 1]
+        return reached
 
 
 @cache

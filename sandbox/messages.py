@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,24 @@ from sandbox.wire import escaped, packed_texts
 _DOSSIERS_PER_CALL, _STEPS_PER_CALL = 25, 50
 #: From here on there is a file for every day.
 _DAILY_FROM = datetime(2026, 10, 1, tzinfo=VIETNAM)
+
+
+class _Said(NamedTuple):
+    """What one record says that depends on the instant, texts ready."""
+
+    row: int
+    noise: int
+    status: int
+    unit: int
+    submitted: str
+    received: str
+    due: str
+    denied: str
+    completed: str
+    returned: str
+    paid: str
+    has_result: bool
+    supplements: str
 
 
 def spans(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -114,7 +133,14 @@ class MessageLog:
         """MaHoSo of every dossier: its code, the national code, or a substitute; for some in small letters."""
         population = self.population
         identity, noise = population.whole("identity").tolist(), population.whole("noise").tolist()
-        names = zip(population.columns["code"], population.columns["national"], identity, noise, population.flag("onestop"), strict=True)
+        names = zip(
+            population.columns["code"],
+            population.columns["national"],
+            identity,
+            noise,
+            population.flag("onestop"),
+            strict=True,
+        )
         codes = []
         for code, national, kind, drawn, in_onestop in names:
             if kind == NATIONAL and drawn % 4 < 2:
@@ -152,7 +178,8 @@ class MessageLog:
         ):
             record = (
                 f'{{"MaHoSo":"{self.codes[row]}","NguoiXuLy":"{people()[drawn % POOL].name}","ChucDanh":"Chuyên viên",'
-                f'"ThoiDiemXuLy":"{acted}","PhongBanXuLy":"Bộ phận Một cửa","NoiDungXuLy":"{MESSAGE_STATUSES[status - 1]}",'
+                f'"ThoiDiemXuLy":"{acted}","PhongBanXuLy":"Bộ phận Một cửa",'
+                f'"NoiDungXuLy":"{MESSAGE_STATUSES[status - 1]}",'
                 f'"TrangThai":"{status}","NgayBatDau":"{start}","NgayKetThucTheoQuyDinh":"{end}"}}'
             )
             records.append(record)
@@ -185,7 +212,7 @@ class MessageLog:
             self._supplements(rows, at),
             strict=True,
         )
-        return [self._record(*part) for part in parts]
+        return [self._record(_Said(*part)) for part in parts]
 
     def _submitted(self, rows: Integers, state: State) -> Integers:
         """NgayNopHoSo; some senders put the reception there (where another source knows better)."""
@@ -198,7 +225,11 @@ class MessageLog:
         asked = np.flatnonzero(population.whole("asked1")[rows] <= at)
         for place in asked.tolist():
             row = rows[place : place + 1]
-            items = [self._supplement(row, at, number) for number in (1, 2) if population.whole(f"asked{number}")[row][0] <= at]
+            items = [
+                self._supplement(row, at, number)
+                for number in (1, 2)
+                if population.whole(f"asked{number}")[row][0] <= at
+            ]
             texts[place] = f"[{','.join(items)}]"
         return texts
 
@@ -208,11 +239,15 @@ class MessageLog:
         answered = np.where(answered <= at, answered, NEVER)
         before = population.whole(f"due{number - 1}")[row]
         after = np.where(answered < NEVER, population.whole(f"due{number}")[row], NEVER)
-        asked, back, due, moved = (packed_texts(when)[0] for when in (population.whole(f"asked{number}")[row], answered, before, after))
+        asked, back, due, moved = (
+            packed_texts(when)[0] for when in (population.whole(f"asked{number}")[row], answered, before, after)
+        )
         officer = people()[int(population.whole("noise")[row][0]) // 7 % POOL]
         return (
-            f'{{"HoSoBoSungId":"{number}","NguoiYeuCauBoSung":"{officer.name}","NoiDungBoSung":"Bổ sung giấy tờ","NgayBoSung":"{asked}",'
-            f'"NguoiTiepNhanBoSung":"{officer.name if back else ""}","ThongTinTiepNhan":"","NgayTiepNhanBoSung":"{back}",'
+            f'{{"HoSoBoSungId":"{number}","NguoiYeuCauBoSung":"{officer.name}",'
+            f'"NoiDungBoSung":"Bổ sung giấy tờ","NgayBoSung":"{asked}",'
+            f'"NguoiTiepNhanBoSung":"{officer.name if back else ""}","ThongTinTiepNhan":"",'
+            f'"NgayTiepNhanBoSung":"{back}",'
             f'"TrangThaiBoSung":"{1 if back else 0}","DanhSachGiayToBoSung":[],"DanhSachLePhiBoSung":[],'
             f'"NgayHenTraTruoc":"{due}","NgayHenTraMoi":"{moved}"}}'
         )
@@ -227,15 +262,29 @@ class MessageLog:
 
     @cached_property
     def _facts(self) -> dict[str, list[int]]:
-        names = (
-            "channel procedure components attached digitised reused reuse_code personal_store deleted_paper vneid lines amount1 amount2 "
-            "waived identity"
-        ).split()
+        names = [
+            "channel",
+            "procedure",
+            "components",
+            "attached",
+            "digitised",
+            "reused",
+            "reuse_code",
+            "personal_store",
+            "deleted_paper",
+            "vneid",
+            "lines",
+            "amount1",
+            "amount2",
+            "identity",
+        ]
         return {name: self.population.whole(name).tolist() for name in names}
 
     def _papers(self, row: int, noise: int, slug: str) -> str:
         facts = self._facts
-        count, attached, digitised, reused = (facts[name][row] for name in ("components", "attached", "digitised", "reused"))
+        count, attached, digitised, reused = (
+            facts[name][row] for name in ("components", "attached", "digitised", "reused")
+        )
         papers = [
             _paper(
                 noise,
@@ -256,51 +305,49 @@ class MessageLog:
         facts = self._facts
         amounts = (facts["amount1"][row], facts["amount2"][row])[: facts["lines"][row]]
         return ",".join(
-            f'{{"TenPhiLePhi":"Lệ phí {number}","MaPhiLePhi":"PLP{number:02d}","HinhThucThu":"1","Gia":"{amount}","LoaiPhiLePhi":"1"}}'
+            f'{{"TenPhiLePhi":"Lệ phí {number}","MaPhiLePhi":"PLP{number:02d}","HinhThucThu":"1",'
+            f'"Gia":"{amount}","LoaiPhiLePhi":"1"}}'
             for number, amount in enumerate(amounts, start=1)
         )
 
-    def _record(
-        self,
-        row: int,
-        noise: int,
-        status: int,
-        unit: int,
-        submitted: str,
-        received: str,
-        due: str,
-        denied: str,
-        completed: str,
-        returned: str,
-        paid: str,
-        has_result: bool,
-        supplements: str,
-    ) -> str:
-        facts, code = self._facts, self.codes[row]
-        person = people()[noise % POOL]
-        own = self.population.columns["code"][row]
-        other = own if facts["identity"][row] in (SUBSTITUTE, NATIONAL) and code != own else ""
-        channel = facts["channel"][row]
-        kind = "" if channel == DIRECT and noise % 9 == 0 else str(channel + 1)
-        link = f"/ket-qua/{person.slug}.pdf" if has_result else ""
+    def _record(self, said: _Said) -> str:
+        facts, code = self._facts, self.codes[said.row]
+        person = people()[said.noise % POOL]
+        own = self.population.columns["code"][said.row]
+        other = own if facts["identity"][said.row] in (SUBSTITUTE, NATIONAL) and code != own else ""
+        channel = facts["channel"][said.row]
+        kind = "" if channel == DIRECT and said.noise % 9 == 0 else str(channel + 1)
+        link = f"/ket-qua/{person.slug}.pdf" if said.has_result else ""
         # A result may be announced by its code before there is a file.
-        result = f'{{"TenGiayTo":"Kết quả","MaThanhPhanHoSo":"","GiayToId":"1","DuongDanTepTinKetQua":"{link}","MaGiayToKetQua":"KQ01"}}'
-        results = f"[{result}]" if has_result or noise % 13 == 0 else "null" if noise % 2 else "[]"
-        fees = self._fees(row)
+        result = (
+            f'{{"TenGiayTo":"Kết quả","MaThanhPhanHoSo":"","GiayToId":"1",'
+            f'"DuongDanTepTinKetQua":"{link}","MaGiayToKetQua":"KQ01"}}'
+        )
+        results = f"[{result}]" if said.has_result or said.noise % 13 == 0 else "null" if said.noise % 2 else "[]"
+        fees = self._fees(said.row)
         return (
-            f'{{"MaHoSo":"{code}","MaHoSoKhac":"{other}",{self._procedures[facts["procedure"][row]]}"KenhThucHien":"{kind}",'
-            f'"SoBienNhan":"BN{noise % 9999}","ChuHoSo":"{person.name}","LoaiDoiTuong":"1","MaDoiTuong":"","SoGiayToChuHoSo":'
-            f'"{person.identity_number}","DinhDanhCHS":[{{"LoaiDinhDanh":"1","SoDinhDanh":"{person.identity_number}"}}],'
+            f'{{"MaHoSo":"{code}",'
+            f'"MaHoSoKhac":"{other}",{self._procedures[facts["procedure"][said.row]]}"KenhThucHien":"{kind}",'
+            f'"SoBienNhan":"BN{said.noise % 9999}","ChuHoSo":"{person.name}","LoaiDoiTuong":"1",'
+            f'"MaDoiTuong":"","SoGiayToChuHoSo":'
+            f'"{person.identity_number}","DinhDanhCHS":[{{"LoaiDinhDanh":"1",'
+            f'"SoDinhDanh":"{person.identity_number}"}}],'
             f'"ThongTinKhac":"","Email":"{person.email}","Fax":"{person.phone}","SoDienThoai":"{person.phone}",'
-            f'"TrichYeuHoSo":"Hồ sơ của {person.name}","GhiChu":"","NgayNopHoSo":"{submitted}","NgayTiepNhan":"{received}",'
-            f'"NgayHenTra":"{due}","NgayTuChoi":"{denied}","NgayKetThucXuLy":"{completed}","NgayTra":"{returned}",'
-            f'"TrangThaiHoSo":"{status}","HinhThuc":"{noise % 5 // 4}","ThongTinTra":"{person.address}",'
-            f'"DonViXuLy":"{self._unit_names[unit]}","NoiNopHoSo":"{1 if facts["identity"][row] == NATIONAL else 2}",'
-            f'"HoSoCoThanhPhanSoHoa":"{int(facts["digitised"][row] > 0)}","TaiKhoanDuocXacThucVoiVNeID":"{facts["vneid"][row]}",'
-            f'"DuocThanhToanTrucTuyen":"{paid}","DSKetNoiCSDL":{"null" if noise % 4 else _POPULATION_DATABASE},'
-            f'"TaiLieuNop":[{self._papers(row, noise, person.slug)}],"DanhSachGiayToKetQua":{results},'
-            f'"DanhSachLePhi":{f"[{fees}]" if fees else "null" if noise % 2 else "[]"},"DanhSachTepDinhKemKhac":[],'
-            f'"DanhSachHoSoBoSung":{supplements}}}'
+            f'"TrichYeuHoSo":"Hồ sơ của {person.name}","GhiChu":"","NgayNopHoSo":"{said.submitted}",'
+            f'"NgayTiepNhan":"{said.received}",'
+            f'"NgayHenTra":"{said.due}","NgayTuChoi":"{said.denied}",'
+            f'"NgayKetThucXuLy":"{said.completed}","NgayTra":"{said.returned}",'
+            f'"TrangThaiHoSo":"{said.status}","HinhThuc":"{said.noise % 5 // 4}","ThongTinTra":"{person.address}",'
+            f'"DonViXuLy":"{self._unit_names[said.unit]}",'
+            f'"NoiNopHoSo":"{1 if facts["identity"][said.row] == NATIONAL else 2}",'
+            f'"HoSoCoThanhPhanSoHoa":"{int(facts["digitised"][said.row] > 0)}",'
+            f'"TaiKhoanDuocXacThucVoiVNeID":"{facts["vneid"][said.row]}",'
+            f'"DuocThanhToanTrucTuyen":"{said.paid}",'
+            f'"DSKetNoiCSDL":{"null" if said.noise % 4 else _POPULATION_DATABASE},'
+            f'"TaiLieuNop":[{self._papers(said.row, said.noise, person.slug)}],"DanhSachGiayToKetQua":{results},'
+            f'"DanhSachLePhi":{f"[{fees}]" if fees else "null" if said.noise % 2 else "[]"},'
+            f'"DanhSachTepDinhKemKhac":[],'
+            f'"DanhSachHoSoBoSung":{said.supplements}}}'
         )
 
     @cached_property
@@ -325,8 +372,9 @@ def _paper(
     name = f"{slug}-{number}.pdf" if has_file else ""
     path = f"/tai-lieu/{noise:x}/{name}" if has_file else ""
     return (
-        f'{{"TepDinhKemId":"{number}","TenTepDinhKem":"{name}","IsDeleted":"{int(deleted)}","MaThanhPhanHoSo":"TP{number:02d}",'
-        f'"DuongDanTaiTepTin":"{path}","DuocSoHoa":"{int(digitised)}","DuocTaiSuDung":"{reuse}","DuocLayTuKhoDMQG":"{int(store)}",'
+        f'{{"TepDinhKemId":"{number}","TenTepDinhKem":"{name}","IsDeleted":"{int(deleted)}",'
+        f'"MaThanhPhanHoSo":"TP{number:02d}",'
+        f'"DuongDanTaiTepTin":"{path}","DuocSoHoa":"{int(digitised)}","DuocTaiSuDung":"{reuse}",'
+        f'"DuocLayTuKhoDMQG":"{int(store)}",'
         f'"MaKetQuaThayThe":""}}'
     )
-

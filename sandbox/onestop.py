@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,31 @@ from sandbox.wire import escaped, iso_texts
 _STATUS_NAMES = {code: name for code, name, _ in ONESTOP_STATUSES}
 #: iGate's number for each national status; 4 (in process) has two variants besides.
 _STATUS_NUMBERS = {value: code for code, _, value in reversed(ONESTOP_STATUSES)}
+_LEVEL_CODES = {"province": "SOBANNGANH", "district": "QUANHUYEN", "commune": "PHUONGXA"}
 _PROVINCE_AGENCY = '{"id":"6500000000000000000000ff","code":"H15","name":"UBND tỉnh Đắk Lắk"}'
+
+
+class _Said(NamedTuple):
+    """What one item says, dates as JSON."""
+
+    identity: str
+    code: str
+    nation_code: str
+    status: int
+    procedure: int
+    service: int
+    unit: int
+    channel: int
+    applied: str
+    accepted: str
+    appointment: str
+    completed: str
+    returned: str
+    updated: str
+    payment: str
+    components: int
+    attached: int
+    noise: int
 
 
 @dataclass
@@ -54,7 +79,10 @@ class OnestopIndex:
     def ids(self) -> list[str]:
         """24 hexadecimal digits at each position, as Mongo makes them."""
         high, low = (self.population.whole(name)[self.rows].tolist() for name in ("uid_high", "uid_low"))
-        return [f"{0x65000000 + (a & 0xFFFFFF):08x}{a >> 24 & 0xFFFFFFFF:08x}{b & 0xFFFFFFFF:08x}" for a, b in zip(high, low, strict=True)]
+        return [
+            f"{0x65000000 + (a & 0xFFFFFF):08x}{a >> 24 & 0xFFFFFFFF:08x}{b & 0xFFFFFFFF:08x}"
+            for a, b in zip(high, low, strict=True)
+        ]
 
     @cached_property
     def position_by_id(self) -> dict[str, int]:
@@ -126,9 +154,11 @@ class OnestopIndex:
             noise.tolist(),
             strict=True,
         )
-        return [self._item(*part).encode() for part in parts]
+        return [self._item(_Said(*part)).encode() for part in parts]
 
-    def _payment_parts(self, rows: Integers, noise: Integers, settled: Flags, utc: Flags) -> zip[tuple[int, int, int, str]]:
+    def _payment_parts(
+        self, rows: Integers, noise: Integers, settled: Flags, utc: Flags
+    ) -> zip[tuple[int, int, int, str]]:
         paid = np.where(settled, self.population.whole("paid")[rows], NEVER)
         lines, method = self.population.whole("lines")[rows], self.population.whole("method")[rows]
         return zip(lines.tolist(), method.tolist(), noise.tolist(), _stamps(paid, utc), strict=True)
@@ -167,50 +197,38 @@ class OnestopIndex:
     @cached_property
     def _agencies(self) -> list[str]:
         return [
-            f'"agency":{{"id":"62{number:022x}","code":"{unit.onestop}","name":"{escaped(unit.messages)}","parent":{_PROVINCE_AGENCY}}},'
-            f'"agencyLevel":{{"code":"{ {"province": "SOBANNGANH", "district": "QUANHUYEN", "commune": "PHUONGXA"}[unit.level] }"}},'
+            f'"agency":{{"id":"62{number:022x}","code":"{unit.onestop}",'
+            f'"name":"{escaped(unit.messages)}","parent":{_PROVINCE_AGENCY}}},'
+            f'"agencyLevel":{{"code":"{_LEVEL_CODES[unit.level]}"}},'
             for number, unit in enumerate(self.population.territory.units)
         ]
 
-    def _item(
-        self,
-        identity: str,
-        code: str,
-        nation_code: str,
-        status: int,
-        procedure: int,
-        service: int,
-        unit: int,
-        channel: int,
-        applied: str,
-        accepted: str,
-        appointment: str,
-        completed: str,
-        returned: str,
-        updated: str,
-        payment: str,
-        components: int,
-        attached: int,
-        noise: int,
-    ) -> str:
-        person, officer = people()[noise % POOL], people()[noise // 7 % POOL]
-        name = _STATUS_NAMES[status]
-        status_text = str(status) if noise % 8 == 0 else f'{{"id":{status},"name":"{name}"}}'
-        task = f'{{"id":"t{noise % 99}","assignee":{{"fullname":"{officer.name}"}}}}'
-        tasks = (f"[{task}]", task, "null")[noise % 3]
-        method, method_name, _ = ONESTOP_CHANNELS[channel]
-        nation = f'"{nation_code}"' if nation_code else "null"
+    def _item(self, said: _Said) -> str:
+        person, officer = people()[said.noise % POOL], people()[said.noise // 7 % POOL]
+        name = _STATUS_NAMES[said.status]
+        status_text = str(said.status) if said.noise % 8 == 0 else f'{{"id":{said.status},"name":"{name}"}}'
+        task = f'{{"id":"t{said.noise % 99}","assignee":{{"fullname":"{officer.name}"}}}}'
+        tasks = (f"[{task}]", task, "null")[said.noise % 3]
+        method, method_name, _ = ONESTOP_CHANNELS[said.channel]
+        nation = f'"{said.nation_code}"' if said.nation_code else "null"
         return (
-            f'{{"id":"{identity}","code":"{code}","nationCode":{nation},"dossierStatus":{status_text},'
+            f'{{"id":"{said.identity}","code":"{said.code}","nationCode":{nation},"dossierStatus":{status_text},'
             f'"dossierTaskStatus":{{"id":"ts","name":"{name}"}},'
-            f'"applicant":{{"userId":"u{noise % POOL}","eformId":"e1","data":{{"fullname":"{person.name}","ownerFullname":"{person.name}",'
-            f'"identityNumber":"{person.identity_number}","phoneNumber":"{person.phone}","email":"{person.email}","organization":"",'
+            f'"applicant":{{"userId":"u{said.noise % POOL}","eformId":"e1",'
+            f'"data":{{"fullname":"{person.name}","ownerFullname":"{person.name}",'
+            f'"identityNumber":"{person.identity_number}","phoneNumber":"{person.phone}",'
+            f'"email":"{person.email}","organization":"",'
             f'"address":"{person.address}","province":{{"label":"Đắk Lắk","value":"66"}}}}}},'
-            f'{self._procedures[procedure][noise // 3 % 2]}"procedureLevel":"{ONESTOP_SERVICE_LEVELS[service][0]}",{self._agencies[unit]}'
-            f'"applyMethod":{{"id":{method},"name":"{method_name}"}},"appliedDate":{applied},"acceptedDate":{accepted},'
-            f'"appointmentDate":{appointment},"dueDate":{appointment},"completedDate":{completed},"returnedDate":{returned},'
-            f'"updatedDate":{updated},"processingTime":1,"processingTimeUnit":"d","task":[],"currentTask":{tasks},{payment}'
-            f'"dossierReceivingKind":{{"id":"r1","name":"Nhận trực tiếp"}},{_forms(components, attached, noise, person.slug)}'
+            f"{self._procedures[said.procedure][said.noise // 3 % 2]}"
+            f'"procedureLevel":"{ONESTOP_SERVICE_LEVELS[said.service][0]}",{self._agencies[said.unit]}'
+            f'"applyMethod":{{"id":{method},"name":"{method_name}"}},"appliedDate":{said.applied},'
+            f'"acceptedDate":{said.accepted},'
+            f'"appointmentDate":{said.appointment},"dueDate":{said.appointment},"completedDate":{said.completed},'
+            f'"returnedDate":{said.returned},'
+            f'"updatedDate":{said.updated},"processingTime":1,"processingTimeUnit":"d","task":[],'
+            f'"currentTask":{tasks},{said.payment}'
+            f'"dossierReceivingKind":{{"id":"r1",'
+            f'"name":"Nhận trực tiếp"}},{_forms(said.components, said.attached, said.noise, person.slug)}'
             f'"eForm":{{"data":{{"hoTen":"{person.name}"}}}},"countDutypaidCert":0,"undefindedCompleteTime":0}}'
         )
 
@@ -224,8 +242,10 @@ class OnestopIndex:
         lines = int(self.population.whole("lines")[row][0])
         amounts = [int(self.population.whole(f"amount{number}")[row][0]) for number in range(1, lines + 1)]
         return [
-            f'{{"id":"{identity[:22]}{number:02x}","procost":{{"type":{{"type":{number},"name":[{{"languageId":228,"name":"Lệ phí"}}]}},'
-            f'"description":[]}},"amount":{amount:.1f},"quantity":1,"paid":{float(amount if settled else 0):.1f},"required":1,'
+            f'{{"id":"{identity[:22]}{number:02x}","procost":{{"type":{{"type":{number},'
+            f'"name":[{{"languageId":228,"name":"Lệ phí"}}]}},'
+            f'"description":[]}},"amount":{amount:.1f},"quantity":1,'
+            f'"paid":{float(amount if settled else 0):.1f},"required":1,'
             f'"dossier":{{"id":"{identity}"}}}}'
             for number, amount in enumerate(amounts, start=1)
         ]
@@ -236,7 +256,8 @@ def _forms(components: int, attached: int, noise: int, slug: str) -> str:
     for number in range(1, components + 1):
         files = f'[{{"id":"fi{number}","filename":"{slug}-{number}.pdf","size":20480,"uuid":"{noise:x}-{number}"}}]'
         forms.append(
-            f'{{"id":"ff{number}","procedureForm":{{"id":"pf{number:02d}","name":"Giấy tờ {number}"}},"requirement":{{"quantity":1}},'
+            f'{{"id":"ff{number}","procedureForm":{{"id":"pf{number:02d}","name":"Giấy tờ {number}"}},'
+            f'"requirement":{{"quantity":1}},'
             f'"detail":{{"type":1,"quantity":1}},"file":{files if number <= attached else "[]"},"authentication":null}}'
         )
     return f'"dossierFormFile":[{",".join(forms)}],'

@@ -60,10 +60,25 @@ WITHDRAWN, STOPPED, DONE = 7, 8, 9
 PLAIN, NATIONAL, SUBSTITUTE = 0, 1, 2
 
 #: Everything that can happen to a dossier and be seen in a source.
-EVENTS = (
-    "submitted received denied processed asked1 answered1 asked2 answered2 fee_asked done_early reopened ended returned "
-    "paid refunded result handed_over"
-).split()
+EVENTS = [
+    "submitted",
+    "received",
+    "denied",
+    "processed",
+    "asked1",
+    "answered1",
+    "asked2",
+    "answered2",
+    "fee_asked",
+    "done_early",
+    "reopened",
+    "ended",
+    "returned",
+    "paid",
+    "refunded",
+    "result",
+    "handed_over",
+]
 
 #: Chance by level (province, district, commune) before the effects of unit and month.
 _RATES: dict[str, tuple[float, float, float]] = {
@@ -124,7 +139,7 @@ class Population:
 
     def truth(self, at: datetime) -> dict[str, pa.Table]:
         """What is really so at an instant: tables `dossier` and `payment` (see `truth.py`)."""
-        from sandbox.truth import truth_tables
+        from sandbox.truth import truth_tables  # noqa: PLC0415: truth.py reads timelines, so it imports this module
 
         return truth_tables(self, at)
 
@@ -477,7 +492,9 @@ def _fees(rng: np.random.Generator, columns: Columns, rates: dict[str, Reals]) -
     unpaid = ~owed | _chance(rng, count, 0.1) | (asked & (paid <= fee_asked))
     paid = np.where(unpaid, NEVER, paid)
     stuck = asked & (paid == NEVER)
-    refunded = np.where((paid < NEVER) & onestop & _chance(rng, count, 0.02), paid + _between(rng, 1, 20, count) * 80_000, NEVER)
+    refunded = np.where(
+        (paid < NEVER) & onestop & _chance(rng, count, 0.02), paid + _between(rng, 1, 20, count) * 80_000, NEVER
+    )
     return {
         "has_fee": has_fee,
         "lines": lines,
@@ -499,7 +516,9 @@ def _results(rng: np.random.Generator, columns: Columns, rates: dict[str, Reals]
     count = len(columns["submitted"])
     ended = np.minimum(_whole(columns, "ended"), _whole(columns, "returned"))
     required = territory().procedures.is_result_required.to_numpy(dtype=np.bool_)[_whole(columns, "procedure")]
-    good = (_whole(columns, "outcome") == DONE) & (ended < NEVER) & (_flag(columns, "messages") | _flag(columns, "portal"))
+    good = (
+        (_whole(columns, "outcome") == DONE) & (ended < NEVER) & (_flag(columns, "messages") | _flag(columns, "portal"))
+    )
     issued = good & _chance(rng, count, np.where(required, rates["result"], 0.05))
     # A portal cannot be asked what changed after the end, so only what the log also tells comes late.
     late = _flag(columns, "messages") & _chance(rng, count, 0.1)

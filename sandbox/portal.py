@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-from sandbox.calendar import VIETNAM_SECONDS, Integers
+from sandbox.calendar import Integers
 from sandbox.codes import PORTAL_METHODS, PORTAL_SERVICE_LEVELS, PORTAL_STATUSES
 from sandbox.people import POOL, people
 from sandbox.population import DIRECT, METHODS, NATIONAL, NEVER, ONLINE, POST, Flags, Population
@@ -39,6 +40,35 @@ _STATUS_WORDS = {
 _STATUS_NOTES = {code: note for code, _, note in PORTAL_STATUSES}
 
 
+class _Said(NamedTuple):
+    """What one record says, texts ready."""
+
+    position: int
+    uid: str
+    code: str
+    site: int
+    origin: int
+    system: int
+    originality: int
+    procedure: tuple[str, str, str, str]
+    service: int
+    unit: int
+    created: str
+    modified: str
+    submitted: str
+    received: str
+    due: str
+    extended: str
+    released: str
+    finished: str
+    cancelled: str
+    status: str
+    paused: int
+    channel: int
+    noise: int
+    due_second: int
+
+
 @dataclass
 class PortalIndex:
     """The portal at an instant: rendered records and the columns its search filters by.
@@ -60,7 +90,7 @@ class PortalIndex:
         total = len(self.rows)
         self.records = [b""] * total
         self.agencies, self.statuses = [""] * total, [""] * total
-        names = "submit receive release finish due visible".split()
+        names = ["submit", "receive", "release", "finish", "due", "visible"]
         self.columns = {name: np.zeros(total, dtype=np.int64) for name in names}
         self._render(np.arange(total))
 
@@ -81,7 +111,7 @@ class PortalIndex:
 
     @cached_property
     def site(self) -> Integers:
-        """groupId at each position: the site of first submission, whoever handles the dossier now."""
+        """GroupId at each position: the site of first submission, whoever handles the dossier now."""
         sites = np.array([unit.site for unit in self.population.territory.units])
         return sites[self.population.whole("unit0")[self.rows]]
 
@@ -209,7 +239,9 @@ class PortalIndex:
             day_first_texts(submitted),
             day_first_texts(state.received),
             day_first_texts(due),
-            day_first_texts(np.where((state.due < NEVER) & (population.whole("due0")[rows] != state.due), state.due, NEVER)),
+            day_first_texts(
+                np.where((state.due < NEVER) & (population.whole("due0")[rows] != state.due), state.due, NEVER)
+            ),
             day_first_texts(state.completed),
             day_first_texts(state.returned),
             day_first_texts(np.where(state.status == 7, state.completed, NEVER)),
@@ -222,8 +254,10 @@ class PortalIndex:
         )
         records = []
         for part in parts:
-            self.agencies[part[0]], self.statuses[part[0]] = units[part[9]].portal, part[19]
-            records.append(_record(part, units[part[9]].portal, escaped(units[part[9]].name)).encode())
+            said = _Said(*part)
+            handler = units[said.unit]
+            self.agencies[said.position], self.statuses[said.position] = handler.portal, said.status
+            records.append(_record(said, handler.portal, escaped(handler.name)).encode())
         return records
 
     def _status_words(self, rows: Integers, state: State) -> list[str]:
@@ -285,58 +319,77 @@ class PortalIndex:
         confirmed = day_first_texts(population.whole("paid")[row])[0] if settled else ""
         method = texts[noise % len(texts)] if settled else ""
         return (
-            f'{{"paymentFileId":{FIRST_ID + position},"referenceUid":"p-{noise:x}","paymentFee":"Phí, lệ phí","advanceAmount":0,'
+            f'{{"paymentFileId":{FIRST_ID + position},"referenceUid":"p-{noise:x}",'
+            f'"paymentFee":"Phí, lệ phí","advanceAmount":0,'
             f'"feeAmount":{amount},"serviceAmount":0,"shipAmount":0,"paymentAmount":{amount if settled else 0},'
             f'"paymentStatus":{status},"paymentMethod":"{method}","confirmDatetime":"{confirmed}","confirmPayload":"",'
-            f'"confirmNote":"{escaped(people()[noise % POOL].name)}","approveDatetime":"","invoiceNo":"","einvoice":"","epaymentProfile":""}}'
+            f'"confirmNote":"{escaped(people()[noise % POOL].name)}","approveDatetime":"",'
+            f'"invoiceNo":"","einvoice":"","epaymentProfile":""}}'
         ).encode()
 
 
 def _file(
-    position: int, number: int, *, kind: int, name: str, size: int, removed: bool = False, form: bool = False, signed: bool = False
+    position: int,
+    number: int,
+    *,
+    kind: int,
+    name: str,
+    size: int,
+    removed: bool = False,
+    form: bool = False,
+    signed: bool = False,
 ) -> str:
     part = f"TP{number:02d}" if kind == 1 else f"KQ{number:02d}"
     return (
-        f'{{"dossierFileId":{(FIRST_ID + position) * 16 + number},"referenceUid":"f-{position}-{number}","dossierTemplateNo":"MAU",'
-        f'"dossierPartNo":"{part}","dossierPartType":{kind},"dossierPartName":"Giấy tờ {number}","fileTemplateNo":"{part}",'
+        f'{{"dossierFileId":{(FIRST_ID + position) * 16 + number},'
+        f'"referenceUid":"f-{position}-{number}","dossierTemplateNo":"MAU",'
+        f'"dossierPartNo":"{part}","dossierPartType":{kind},"dossierPartName":"Giấy tờ {number}",'
+        f'"fileTemplateNo":"{part}",'
         f'"displayName":"{name}.pdf","fileType":"pdf","fileSize":{size},"fileVersion":"1.0","isNew":false,'
-        f'"signCheck":{int(signed)},"signInfo":"","removed":{str(removed).lower()},"eForm":{str(form).lower()},"formData":""}}'
+        f'"signCheck":{int(signed)},"signInfo":"","removed":{str(removed).lower()},'
+        f'"eForm":{str(form).lower()},"formData":""}}'
     )
 
 
-_Part = tuple[
-    int, str, str, int, int, int, int, tuple[str, str, str, str], int, int, str, str, str, str, str, str, str, str, str, str, int, int, int, int
-]
-
-
-def _record(part: _Part, agency: str, agency_name: str) -> str:
+def _record(said: _Said, agency: str, agency_name: str) -> str:
     """One item of `/dossiers`; almost everything is text, also what looks like a number or a truth value."""
-    (position, uid, code, site, origin, system, originality, procedure, service, _, created, modified, submitted) = part[:13]
-    (received, due, extended, released, finished, cancelled, status, paused, channel, noise, due_second) = part[13:]
-    person, officer = people()[noise % POOL], people()[noise // 7 % POOL]
-    online = "true" if channel == ONLINE else "false"
-    by_post = 1 if channel == POST else 0
-    via_postal = 2 if noise % 11 == 0 else 1 if channel != DIRECT else 0
+    person, officer = people()[said.noise % POOL], people()[said.noise // 7 % POOL]
+    online = "true" if said.channel == ONLINE else "false"
+    by_post = 1 if said.channel == POST else 0
+    via_postal = 2 if said.noise % 11 == 0 else 1 if said.channel != DIRECT else 0
     return (
-        f'{{"dossierId":{FIRST_ID + position},"referenceUid":"{uid}","dossierNo":"{code}","dossierIdCTN":"","groupId":{site},'
-        f'"counter":0,"dossierCounter":"","originDossierId":{origin},"originDossierNo":"","groupDossierId":"0","serverNo":"SERVER_DVC",'
-        f'"systemId":{system},"originality":"{originality}",'
-        f'"serviceCode":"{procedure[1] if noise % 3 == 0 else procedure[0]}","serviceName":"{procedure[2]}","domainCode":"LV",'
-        f'"domainName":"{procedure[3]}","serviceLevel":{PORTAL_SERVICE_LEVELS[service][0]},"dossierTemplateNo":"MAU",'
+        f'{{"dossierId":{FIRST_ID + said.position},"referenceUid":"{said.uid}","dossierNo":"{said.code}",'
+        f'"dossierIdCTN":"","groupId":{said.site},'
+        f'"counter":0,"dossierCounter":"","originDossierId":{said.origin},"originDossierNo":"",'
+        f'"groupDossierId":"0","serverNo":"SERVER_DVC",'
+        f'"systemId":{said.system},"originality":"{said.originality}",'
+        f'"serviceCode":"{said.procedure[1] if said.noise % 3 == 0 else said.procedure[0]}",'
+        f'"serviceName":"{said.procedure[2]}","domainCode":"LV",'
+        f'"domainName":"{said.procedure[3]}","serviceLevel":{PORTAL_SERVICE_LEVELS[said.service][0]},'
+        f'"dossierTemplateNo":"MAU",'
         f'"govAgencyCode":"{agency}","govAgencyName":"{agency_name}",'
-        f'"applicantName":"{person.name.upper()}","applicantIdType":"citizen","applicantIdNo":"{person.identity_number}",'
-        f'"applicantIdDate":"01/01/2020","address":"{person.address}","cityCode":"66","cityName":"Đắk Lắk","districtCode":"",'
+        f'"applicantName":"{person.name.upper()}","applicantIdType":"citizen",'
+        f'"applicantIdNo":"{person.identity_number}",'
+        f'"applicantIdDate":"01/01/2020","address":"{person.address}","cityCode":"66",'
+        f'"cityName":"Đắk Lắk","districtCode":"",'
         f'"districtName":"","wardCode":"","wardName":"","contactName":"{person.name}","contactTelNo":"{person.phone}",'
         f'"contactEmail":"{person.email}","delegateName":"{person.name}","delegateIdNo":"{person.identity_number}",'
-        f'"delegateTelNo":"{person.phone}","delegateEmail":"{person.email}","delegateAddress":"{person.address}","delegateType":"0",'
-        f'"createDate":"{created}","modifiedDate":"{modified}","submitDate":"{submitted}","receiveDate":"{received}",'
-        f'"dueDate":"{due}","extendDate":"{extended}","releaseDate":"{released}","finishDate":"{finished}",'
-        f'"cancellingDate":"{cancelled}","correctingDate":"","endorsementDate":"","lastActionDate":"{modified}","stepDuedate":"",'
-        f'"documentDate":"","certDate":"","dueDateComing":"{due_second * 1000 if due else ""}",'
-        f'"dossierStatus":"{status}","dossierStatusText":"{_STATUS_NOTES[status]}","dossierSubStatus":"","dossierSubStatusText":"",'
-        f'"lockState":"{"PAUSE" if paused else ""}","dossierOverdue":"","timeOverdueText":"Tính lúc hỏi","lastActionName":"",'
+        f'"delegateTelNo":"{person.phone}","delegateEmail":"{person.email}",'
+        f'"delegateAddress":"{person.address}","delegateType":"0",'
+        f'"createDate":"{said.created}","modifiedDate":"{said.modified}",'
+        f'"submitDate":"{said.submitted}","receiveDate":"{said.received}",'
+        f'"dueDate":"{said.due}","extendDate":"{said.extended}","releaseDate":"{said.released}",'
+        f'"finishDate":"{said.finished}",'
+        f'"cancellingDate":"{said.cancelled}","correctingDate":"","endorsementDate":"",'
+        f'"lastActionDate":"{said.modified}","stepDuedate":"",'
+        f'"documentDate":"","certDate":"","dueDateComing":"{said.due_second * 1000 if said.due else ""}",'
+        f'"dossierStatus":"{said.status}","dossierStatusText":"{_STATUS_NOTES[said.status]}",'
+        f'"dossierSubStatus":"","dossierSubStatusText":"",'
+        f'"lockState":"{"PAUSE" if said.paused else ""}","dossierOverdue":"",'
+        f'"timeOverdueText":"Tính lúc hỏi","lastActionName":"",'
         f'"lastActionUser":"{officer.name}","currentActionUser":"{officer.name}","stepCode":"","stepName":"",'
-        f'"submitting":"false","online":"{online}","viaPostal":"{via_postal}","fromViaPostal":"{by_post}","vnpostalStatus":0,'
+        f'"submitting":"false","online":"{online}","viaPostal":"{via_postal}",'
+        f'"fromViaPostal":"{by_post}","vnpostalStatus":0,'
         f'"postalAddress":"{person.address}","durationCount":0.0,"durationUnit":0,"sampleCount":1,"metaData":"",'
         f'"assigned":"0","permission":"","visited":"false","pending":"false"}}'
     )

@@ -74,7 +74,9 @@ class PortalSearch:
         keep &= np.isin(self.index.system[rows], _numbers(parameters.get("systemId", ""), default=(0,)))
         keep &= self._originality(rows, parameters.get("originality", ""))
         for title, column in _WINDOWS.items():
-            keep &= self._within(rows, column, parameters.get(f"from{title}Date", ""), parameters.get(f"to{title}Date", ""))
+            keep &= self._within(
+                rows, column, parameters.get(f"from{title}Date", ""), parameters.get(f"to{title}Date", "")
+            )
         if parameters.get("top") == "statistic":
             keep &= self._statistic(rows, parameters)
         found = rows[keep]
@@ -107,7 +109,10 @@ class PortalSearch:
 
     def _statistic(self, rows: Integers, parameters: Mapping[str, str]) -> Flags:
         """The reporting set of a period: received in it, or received before and not released before it."""
-        low, high = parsed_day(parameters.get("fromStatisticDate", "")), parsed_day(parameters.get("toStatisticDate", ""))
+        low, high = (
+            parsed_day(parameters.get("fromStatisticDate", "")),
+            parsed_day(parameters.get("toStatisticDate", "")),
+        )
         by_dates = low is not None and high is not None
         if low is None or high is None:
             low, high = self._month(parameters)

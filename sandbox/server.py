@@ -131,7 +131,9 @@ class PortalEndpoints:
         """203 for who is not logged in, 403 "No Content." for every other mistake; None when all is well."""
         known = (ENVIRONMENT["THUOCDO_PORTAL_USERNAME"], ENVIRONMENT["THUOCDO_PORTAL_PASSWORD"])
         if _basic(request.headers.get("authorization", "")) != known:
-            return JSONResponse({"message": "Non-Authoritative Information.", "code": 203, "description": ""}, status_code=203)
+            return JSONResponse(
+                {"message": "Non-Authoritative Information.", "code": 203, "description": ""}, status_code=203
+            )
         if not request.headers.get("groupid", "").isdigit():
             return _no_content()
         return None
@@ -178,9 +180,14 @@ class OnestopEndpoints:
     async def token(self, request: Request) -> Response:
         """Client credentials, by HTTP Basic or in the form."""
         form = dict(parse_qsl((await request.body()).decode()))
-        given = _basic(request.headers.get("authorization", "")) or (form.get("client_id", ""), form.get("client_secret", ""))
+        given = _basic(request.headers.get("authorization", "")) or (
+            form.get("client_id", ""),
+            form.get("client_secret", ""),
+        )
         if given != (ENVIRONMENT["THUOCDO_ONESTOP_CLIENT_ID"], ENVIRONMENT["THUOCDO_ONESTOP_CLIENT_SECRET"]):
-            return JSONResponse({"error": "unauthorized_client", "error_description": "Invalid client secret"}, status_code=401)
+            return JSONResponse(
+                {"error": "unauthorized_client", "error_description": "Invalid client secret"}, status_code=401
+            )
         if form.get("grant_type") != "client_credentials":
             return JSONResponse({"error": "unsupported_grant_type"}, status_code=400)
         granted = {"access_token": self.practice.new_token(), "expires_in": TOKEN_SECONDS, "refresh_expires_in": 0}
@@ -202,7 +209,9 @@ class OnestopEndpoints:
         if query.get("sort", "updatedDate,desc") == "updatedDate,asc":
             found = found[::-1]
         size = min(max(_number(query.get("size"), 10), 1), _MAX_PAGE)
-        return _json(self._page(found, _number(query.get("page"), 0), size, counted=query.get("spec", "page") != "slice"))
+        return _json(
+            self._page(found, _number(query.get("page"), 0), size, counted=query.get("spec", "page") != "slice")
+        )
 
     def _found(self, code: str, statuses: str) -> list[int]:
         onestop = self.practice.onestop
@@ -245,7 +254,7 @@ class ControlEndpoints:
 
     practice: Practice
 
-    async def health(self, request: Request) -> Response:
+    async def health(self, _: Request) -> Response:
         """`GET /sandbox/health`."""
         return JSONResponse({"clock": self.practice.clock.isoformat(), "dossiers": len(self.practice.population)})
 
@@ -290,7 +299,7 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SandboxError(
-            f"port {port} of {host} is in use ({error.strerror}); stop what listens there, or choose another with --port"
+            f"port {port} of {host} is in use ({error.strerror}); stop what listens there, or choose another port"
         ) from error
     return listener
 
@@ -304,7 +313,11 @@ def _free(host: str, port: int) -> None:
 def _server(population: Population, home: Path, faults: FaultPlan | None) -> uvicorn.Server:
     app = application(Practice(population, home))
     config = uvicorn.Config(
-        FaultyApp(app, faults) if faults else app, access_log=False, log_level="critical", lifespan="off", server_header=False
+        FaultyApp(app, faults) if faults else app,
+        access_log=False,
+        log_level="critical",
+        lifespan="off",
+        server_header=False,
     )
     return uvicorn.Server(config)
 
@@ -367,7 +380,9 @@ def write_province_file(home: Path, base_url: str) -> Path:
     return target
 
 
-def _serve_for_parent(population: Population, home: Path, port: int, faults: FaultPlan | None, parent: Connection) -> None:
+def _serve_for_parent(
+    population: Population, home: Path, port: int, faults: FaultPlan | None, parent: Connection
+) -> None:
     """The other process: report the port once ready, serve until the parent lets go of the pipe."""
     try:
         _free("127.0.0.1", port)

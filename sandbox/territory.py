@@ -34,15 +34,46 @@ DEPARTMENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "STP",
         "Sở Tư pháp",
-        ("hộ tịch", "chứng thực", "công chứng", "luật sư", "thừa phát lại", "nuôi con nuôi", "hòa giải", "trợ giúp")
-        + ("giám định tư pháp", "trọng tài", "quản tài", "lý lịch", "quốc tịch", "tư vấn pháp luật", "đấu giá"),
+        (
+            "hộ tịch",
+            "chứng thực",
+            "công chứng",
+            "luật sư",
+            "thừa phát lại",
+            "nuôi con nuôi",
+            "hòa giải",
+            "trợ giúp",
+            "giám định tư pháp",
+            "trọng tài",
+            "quản tài",
+            "lý lịch",
+            "quốc tịch",
+            "tư vấn pháp luật",
+            "đấu giá",
+        ),
     ),
     ("BQLKCN", "Ban Quản lý các khu công nghiệp", ("khu công nghiệp", "khu kinh tế")),
     (
         "SNNMT",
         "Sở Nông nghiệp và Môi trường",
-        ("đất đai", "địa chất", "tài nguyên", "môi trường", "thủy sản", "thú y", "lâm nghiệp", "thủy lợi", "trồng trọt")
-        + ("nông", "chăn nuôi", "bảo vệ thực vật", "khí tượng", "đo đạc", "phòng, chống thiên tai", "đê điều"),
+        (
+            "đất đai",
+            "địa chất",
+            "tài nguyên",
+            "môi trường",
+            "thủy sản",
+            "thú y",
+            "lâm nghiệp",
+            "thủy lợi",
+            "trồng trọt",
+            "nông",
+            "chăn nuôi",
+            "bảo vệ thực vật",
+            "khí tượng",
+            "đo đạc",
+            "phòng, chống thiên tai",
+            "đê điều",
+        ),
     ),
     (
         "SXD",
@@ -52,8 +83,19 @@ DEPARTMENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "SNV",
         "Sở Nội vụ",
-        ("người có công", "lao động", "việc làm", "chính quyền", "công chức", "văn thư", "thi đua", "tiền lương")
-        + ("tổ chức phi chính phủ", "an toàn, vệ sinh lao động", "chính sách"),
+        (
+            "người có công",
+            "lao động",
+            "việc làm",
+            "chính quyền",
+            "công chức",
+            "văn thư",
+            "thi đua",
+            "tiền lương",
+            "tổ chức phi chính phủ",
+            "an toàn, vệ sinh lao động",
+            "chính sách",
+        ),
     ),
     ("SGDDT", "Sở Giáo dục và Đào tạo", ("giáo dục", "đào tạo", "nghề nghiệp", "quy chế thi", "văn bằng")),
     (
@@ -64,8 +106,20 @@ DEPARTMENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "SVHTTDL",
         "Sở Văn hóa, Thể thao và Du lịch",
-        ("văn hóa", "du lịch", "thể dục", "thể thao", "nghệ thuật", "di sản", "báo chí", "xuất bản", "gia đình")
-        + ("quảng cáo", "điện ảnh", "phát thanh"),
+        (
+            "văn hóa",
+            "du lịch",
+            "thể dục",
+            "thể thao",
+            "nghệ thuật",
+            "di sản",
+            "báo chí",
+            "xuất bản",
+            "gia đình",
+            "quảng cáo",
+            "điện ảnh",
+            "phát thanh",
+        ),
     ),
     (
         "SKHCN",
@@ -73,19 +127,55 @@ DEPARTMENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("công nghệ", "khoa học", "sở hữu trí tuệ", "tiêu chuẩn", "bưu chính", "viễn thông", "tần số", "nguyên tử"),
     ),
     ("SDTTG", "Sở Dân tộc và Tôn giáo", ("tôn giáo", "tín ngưỡng", "dân tộc")),
-    ("STC", "Sở Tài chính", ("doanh nghiệp", "đầu tư", "đấu thầu", "tài chính", "hợp tác xã", "công sản", "quản lý giá")),
+    (
+        "STC",
+        "Sở Tài chính",
+        ("doanh nghiệp", "đầu tư", "đấu thầu", "tài chính", "hợp tác xã", "công sản", "quản lý giá"),
+    ),
     (
         "SCT",
         "Sở Công Thương",
-        ("công thương", "hóa chất", "điện", "thương mại", "xúc tiến", "lưu thông", "dầu khí", "xuất nhập khẩu")
-        + ("vật liệu nổ", "cạnh tranh", "công nghiệp"),
+        (
+            "công thương",
+            "hóa chất",
+            "điện",
+            "thương mại",
+            "xúc tiến",
+            "lưu thông",
+            "dầu khí",
+            "xuất nhập khẩu",
+            "vật liệu nổ",
+            "cạnh tranh",
+            "công nghiệp",
+        ),
     ),
 )
 #: Sectors of agencies that do not belong to the province's government (tax, customs, police, banks …).
 _CENTRAL = (
-    ("thuế", "hải quan", "ngân hàng", "ngoại hối", "bhxh", "bảo hiểm", "xuất nhập cảnh", "vũ khí", "kho bạc", "cư trú")
-    + ("căn cước", "giao thông cơ giới", "hàng hải", "thi hành án", "cháy", "đăng kiểm", "quân sự", "chứng khoán")
-    + ("an ninh", "con dấu", "hàng không", "quốc phòng", "nghĩa vụ", "định danh")
+    "thuế",
+    "hải quan",
+    "ngân hàng",
+    "ngoại hối",
+    "bhxh",
+    "bảo hiểm",
+    "xuất nhập cảnh",
+    "vũ khí",
+    "kho bạc",
+    "cư trú",
+    "căn cước",
+    "giao thông cơ giới",
+    "hàng hải",
+    "thi hành án",
+    "cháy",
+    "đăng kiểm",
+    "quân sự",
+    "chứng khoán",
+    "an ninh",
+    "con dấu",
+    "hàng không",
+    "quốc phòng",
+    "nghĩa vụ",
+    "định danh",
 )
 #: How many procedures of each level are in use.
 _CATALOGUE_SIZE = {"province": 120, "commune": 85}
@@ -312,5 +402,7 @@ def departments_csv() -> str:
 def agencies_csv() -> str:
     """Content of agencies.csv: what each source calls each unit."""
     units = territory().units
-    rows = [(source, getattr(unit, source), unit.code) for source in ("portal", "onestop", "messages") for unit in units]
+    rows = [
+        (source, getattr(unit, source), unit.code) for source in ("portal", "onestop", "messages") for unit in units
+    ]
     return csv_text(("source", "agency", "unit_code"), rows)

@@ -6,6 +6,7 @@ nothing from after the instant. Does not belong here: how a source words it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -74,8 +75,7 @@ def state_at(population: Population, at: int | Integers, rows: Integers) -> Stat
     )
 
 
-def _status(population: Population, rows: Integers, happened: object, completed: Integers) -> Integers:
-    assert callable(happened)
+def _status(population: Population, rows: Integers, happened: Callable[[str], Flags], completed: Integers) -> Integers:
     status = np.where(happened("received"), 2, 1)
     status = np.where(happened("processed"), 4, status)
     waiting = (happened("asked1") & ~happened("answered1")) | (happened("asked2") & ~happened("answered2"))
