@@ -128,7 +128,7 @@ def check(source: Source, suite: Suite, *, with_keys: bool = False) -> SuiteResu
     """
     names = suite.table.column_names
     rowwise = tuple(each for each in suite.expectations if each.type)
-    wanted = {name for each in rowwise for name in each.columns(names)} | set(suite.table.key if with_keys else ())
+    wanted = {name for each in rowwise for name in each.reads} | set(suite.table.key if with_keys else ())
     columns = [name for name in names if name in wanted]
     found: dict[str, ExpectationResult] = {}
     if rowwise:
@@ -232,12 +232,15 @@ def _run(
     """Great Expectations' own results beside our ids; it answers in an order of its own."""
     import great_expectations as gx
     from great_expectations.expectations.registry import get_expectation_impl
+    from great_expectations.expectations.row_conditions import Column, ComparisonCondition, Operator
 
     built = []
     for each in expectations:
         kwargs = dict(each.kwargs)
-        if "row_condition" in kwargs:
-            kwargs["condition_parser"] = "pandas"
+        if each.when:
+            column, operator, value = each.when
+            condition = ComparisonCondition(column=Column(column), operator=Operator(operator), parameter=value)
+            kwargs["row_condition"] = condition
         built.append(get_expectation_impl(cast(str, each.type))(**kwargs, meta={"id": each.id}))
     result_format: dict[str, Any] = {"result_format": "SUMMARY"}
     if keys:

@@ -8,7 +8,8 @@ The declaration says names, types, keys, which columns are never null and which 
 those expectations are made from it and not written again. A file adds what the declaration cannot
 say. An entry is either
 
-- a Great Expectations type that judges row by row, with its kwargs, or
+- a Great Expectations type that judges row by row, with its kwargs; `when: [column, operator, value]`
+  narrows it to some of the rows; or
 - a `query` in DuckDB's SQL that lists the rows which break a rule, one line per offence, the
   columns being opaque keys. Its count is expected to be 0. Such a query can compare rows with each
   other and with the tables named under `reads`.
@@ -21,7 +22,6 @@ why null is right.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +52,8 @@ ROW_TYPES = {
     "expect_column_pair_values_a_to_be_greater_than_b": "skips",
     "expect_column_pair_values_to_be_equal": "judges",
 }
-_KEYS = {"id", "group", "type", "kwargs", "query", "severity", "vi", "en", "nulls"}
+OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "IN", "NOT_IN")
+_KEYS = {"id", "group", "type", "kwargs", "when", "query", "severity", "vi", "en", "nulls"}
 
 
 class SuiteError(ValueError):
@@ -70,14 +71,15 @@ class Expectation:
     en: str
     type: str | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    when: tuple[str, str, Any] | None = None
     query: str | None = None
     nulls: str | None = None
 
-    def columns(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Which of `names` the expectation reads, so that no other column leaves the storage."""
-        words = set(re.findall(r"\w+", str(self.kwargs.get("row_condition", ""))))
-        words |= {str(self.kwargs[key]) for key in ("column", "column_A", "column_B") if key in self.kwargs}
-        return tuple(name for name in names if name in words)
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that a row-wise expectation looks at, so that no other leaves the storage."""
+        names = [str(self.kwargs[key]) for key in ("column", "column_A", "column_B") if key in self.kwargs]
+        return tuple(dict.fromkeys([*names, *([self.when[0]] if self.when else [])]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +196,19 @@ def _entry(file: str, number: int, entry: Any, problems: list[str]) -> Expectati
         wrong.append(f"type {entry['type']!r} does not judge row by row; use a query, or one of {', '.join(ROW_TYPES)}")
     if "mostly" in (entry.get("kwargs") or {}):
         wrong.append("mostly is not allowed: it is a share of the rows that are not null")
+    wrong += _wrong_when(entry)
     problems += [f"{place}: {problem}" for problem in wrong]
-    return None if wrong else Expectation(**entry)
+    when = tuple(entry["when"]) if entry.get("when") and not wrong else None
+    return None if wrong else Expectation(**entry | {"when": when})
+
+
+def _wrong_when(entry: Mapping[str, Any]) -> list[str]:
+    when = entry.get("when")
+    if "row_condition" in (entry.get("kwargs") or {}):
+        return ["row_condition is written as `when: [column, operator, value]`"]
+    if when is None or (isinstance(when, list) and len(when) == 3 and when[1] in OPERATORS):
+        return []
+    return [f"when must be [column, operator, value] with an operator of {' '.join(OPERATORS)}"]
 
 
 def _wrong_together(file: str, table: Table, expectations: list[Expectation]) -> list[str]:
@@ -207,12 +220,13 @@ def _wrong_together(file: str, table: Table, expectations: list[Expectation]) ->
         if each.id in seen:
             problems.append(f"{file}: {each.id}: this id is used twice (the declaration may already imply it)")
         seen.add(each.id)
-        read = [str(each.kwargs[key]) for key in ("column", "column_A", "column_B") if key in each.kwargs]
-        problems += [f"{file}: {each.id}: {table.name} has no column {name!r}" for name in read if name not in names]
+        problems += [
+            f"{file}: {each.id}: {table.name} has no column {name!r}" for name in each.reads if name not in names
+        ]
         if each.type and ROW_TYPES[each.type] == "skips" and each.nulls is None:
             problems += [
                 f"{file}: {each.id}: nulls of {name} would pass unseen; add a not-null expectation or say `nulls:`"
-                for name in read
+                for name in each.reads
                 if name in names and name not in watched
             ]
     return problems

@@ -107,7 +107,13 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
         ],
         "core_dossier": [
             _DIMENSIONS
-            | {"dossier_key": _CODE, "dossier_code": _CODE, "lake_month": "2026-01", "status_code": 10, "in_portal": True}
+            | {
+                "dossier_key": _CODE,
+                "dossier_code": _CODE,
+                "lake_month": "2026-01",
+                "status_code": 10,
+                "in_portal": True,
+            }
             | {"service_level": "full"}
             | {"received_at": _RECEIVED, "received_on": date(2026, 1, 6), "is_received": True}
             | {"resolved_at": _RESOLVED, "resolved_on": date(2026, 1, 12), "is_resolved": True}
@@ -123,9 +129,7 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
             | _DIMENSIONS
             | {"payment_no": 1, "amount_vnd": 50_000, "method": "online", "is_settled": True, "is_online": True}
             | {"paid_on": date(2026, 1, 6)},
-            _HELD
-            | _DIMENSIONS
-            | {"payment_no": 2, "amount_vnd": 0, "is_settled": False, "is_online": False},
+            _HELD | _DIMENSIONS | {"payment_no": 2, "amount_vnd": 0, "is_settled": False, "is_online": False},
         ],
         "core_step": [
             _HELD | {"step_no": 1, "acted_at": _RESOLVED, "status_code": 9, "started_at": _RECEIVED},

@@ -5,6 +5,7 @@ tested is whether a rule as written in YAML catches what it says it catches."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -24,9 +25,15 @@ SPOILT = {
     ("raw_messages", "record_key_agrees"): "UPDATE raw_messages SET record_key = 'x'",
     ("raw_progress", "record_key_agrees"): "UPDATE raw_progress SET TrangThai = '5'",
     ("core_crosswalk", "belongs_to_a_dossier"): "UPDATE core_crosswalk SET dossier_key = 'x' WHERE source = 'onestop'",
-    ("core_dossier", "submitted_on_is_local_day"): "UPDATE core_dossier SET submitted_on = '2026-01-05' WHERE is_received",
+    (
+        "core_dossier",
+        "submitted_on_is_local_day",
+    ): "UPDATE core_dossier SET submitted_on = '2026-01-05' WHERE is_received",
     # The day in UTC, which is the day before in Vietnam.
-    ("core_dossier", "received_on_is_local_day"): "UPDATE core_dossier SET received_on = '2026-01-05' WHERE is_received",
+    (
+        "core_dossier",
+        "received_on_is_local_day",
+    ): "UPDATE core_dossier SET received_on = '2026-01-05' WHERE is_received",
     ("core_dossier", "due_on_is_local_day"): "UPDATE core_dossier SET due_at = '2026-01-05 20:00:00Z', "
     "due_on = '2026-01-05' WHERE is_received",
     ("core_dossier", "resolved_on_is_local_day"): "UPDATE core_dossier SET resolved_on = NULL WHERE is_received",
@@ -56,7 +63,10 @@ SPOILT = {
     "WHERE scope = 'province' AND period = 'year'",
     ("out_indicator", "period_start_is_a_first_day"): "UPDATE out_indicator SET period_start = '2026-02-01' "
     "WHERE scope = 'province' AND period = 'quarter'",
-    ("out_indicator", "units_sum_to_level"): "DELETE FROM out_indicator WHERE unit_code = 'H15.SNV' AND period = 'year'",
+    (
+        "out_indicator",
+        "units_sum_to_level",
+    ): "DELETE FROM out_indicator WHERE unit_code = 'H15.SNV' AND period = 'year'",
     ("out_indicator", "levels_sum_to_province"): "UPDATE out_indicator SET numerator = 2 "
     "WHERE scope = 'province' AND period = 'month'",
     ("out_indicator", "months_sum_to_quarter"): "UPDATE out_indicator SET denominator = 4 "
@@ -83,11 +93,16 @@ def _first(table: str, condition: str | None) -> str:
     return f'rowid = (SELECT min(rowid) FROM "{table}" WHERE {condition or "true"})'
 
 
+def _sql(when: tuple[str, str, Any]) -> str:
+    column, operator, value = when
+    return f'"{column}" {operator} {tuple(value) if operator == "IN" else repr(value)}'
+
+
 def _defect(table: Table, expectation: Expectation) -> str:
     """One SQL statement that breaks a row-wise expectation in one row."""
     kwargs = expectation.kwargs
     kind = (expectation.type or "").removeprefix("expect_column_")
-    where = _first(table.name, kwargs.get("row_condition"))
+    where = _first(table.name, _sql(expectation.when) if expectation.when else None)
     if kind == "pair_values_a_to_be_greater_than_b":
         a, b = kwargs["column_A"], kwargs["column_B"]
         less = "1" if str(table.column(a).type) == "int64" else "INTERVAL 1 DAY"
@@ -168,6 +183,11 @@ def test_one_defect_fails(name: str, expectation_id: str) -> None:
             "{id: a, group: domains, severity: warning, vi: a, en: a, type: expect_column_values_to_not_be_null, "
             "kwargs: {column: duedate}}",
             "core_dossier has no column 'duedate'",
+        ),
+        (
+            "{id: a, group: domains, severity: warning, vi: a, en: a, type: expect_column_values_to_not_be_null, "
+            "kwargs: {column: due_on}, when: [is_received, is, true]}",
+            "when must be",
         ),
         ("{id: key_unique, group: keys, severity: critical, vi: a, en: a, query: SELECT 1}", "used twice"),
     ],
