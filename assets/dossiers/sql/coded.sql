@@ -43,7 +43,8 @@ FROM (
     SELECT DISTINCT c.source, c.record_key, 'unmapped_payment_method', 'payment_method', c.p.method,
         'hình thức thanh toán', 'thêm một dòng (kind = payment_method) vào bảng mã của tỉnh'
     FROM (SELECT source, record_key, unnest(payments) AS p FROM claims) AS c
-    WHERE c.p.is_settled AND NOT EXISTS (
+    -- A waived fee is confirmed as paid with nothing to pay and no method (systems 1.5): nothing to explain.
+    WHERE c.p.is_settled AND c.p.amount_vnd > 0 AND NOT EXISTS (
         SELECT 1 FROM code_map AS m WHERE m.source = c.source AND m.kind = 'payment_method' AND m.code = c.p.method
     )
     UNION ALL
