@@ -45,7 +45,7 @@ MEASURES = (
     Measure("digitisation", "766-4.2", "Số hóa hồ sơ", "digitised"),
     Measure("reuse", "766-4.3", "Tái sử dụng dữ liệu", "reused"),
     Measure("wholly-online", "3478-ii6a", "Hoàn toàn trực tuyến", "wholly online"),
-    Measure("payment-transactions", "3478-ii2a", "Giao dịch trực tuyến", "transactions"),
+    Measure("payment-transactions", "3478-ii2a", "Giao dịch trực tuyến", "payments"),
     Measure("electronic-result", "766-4.1", "Kết quả điện tử", "e-result"),
     Measure("on-time", "received", "Đúng hạn / tiếp nhận", "on time / received"),
     Measure("on-time", "resolved", "Đúng hạn / giải quyết", "on time / resolved"),
@@ -211,7 +211,7 @@ def render(scorecard: Scorecard) -> Table:
         padding=0,
         pad_edge=False,
     )
-    table.add_column("Chỉ số\nIndicator", max_width=22)
+    table.add_column("Chỉ số\nIndicator", min_width=9, max_width=22)
     table.add_column("Cấp\nLevel", no_wrap=True)
     for period in scorecard.periods:
         kind, _, rest = period.label.partition(" ")
