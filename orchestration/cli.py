@@ -1,0 +1,254 @@
+"""The command `thuocdo`: the only place that prints.
+
+Belongs here: commands, what they print, their exit codes. Does not belong here: anything that another
+caller would need too (`run.py`, `check.py`, `demo.py`).
+
+What goes wrong is one readable sentence and exit code 1, not a traceback. Modules that take seconds
+to import are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pyarrow.parquet as pq
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.settings import ConfigurationError, Home, Province, load_province, province_path
+
+if TYPE_CHECKING:
+    from orchestration.run import Night
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Thước Đo: đo dịch vụ công trực tuyến của một tỉnh từ chính hồ sơ. · "
+    "Measures e-government service in a province from the dossiers themselves.",
+)
+out = Console(highlight=False)
+
+_DAY = "%Y-%m-%d"
+ProvinceFile = Annotated[
+    Path | None,
+    typer.Argument(show_default=False, help="Tệp YAML của tỉnh · province file [THUOCDO_PROVINCE, provinces/dak-lak.yaml]"),
+]
+Dossiers = Annotated[int, typer.Option(min=1, help="Số hồ sơ · how many dossiers")]
+Seed = Annotated[int, typer.Option(help="Cùng số này sinh ra cùng một tỉnh · same seed, same province")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Cổng trên 127.0.0.1 · port on loopback (0: any)")]
+Faults = Annotated[bool, typer.Option("--faults", help="Cho lỗi xảy ra theo lịch · let things go wrong on a schedule")]
+
+#: The practice province: the same for `sandbox`, `demo` and `ui`.
+DOSSIERS, SEED, PORT = 60_000, 3478, 8765
+
+
+@app.callback()
+def _quiet() -> None:
+    """Keep third parties' log lines off the terminal; -W or PYTHONWARNINGS bring warnings back."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for name in ("httpx", "dagster", "alembic", "great_expectations"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn the errors that are written for operators into their sentence and exit code 1."""
+    from orchestration.demo import OtherSandbox, SandboxError
+    from orchestration.lock import NightRunning
+
+    try:
+        yield
+    except (ConfigurationError, NightRunning, OtherSandbox, SandboxError) as error:
+        out.print(f"[red]✗[/red] {escape(str(error))}")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def night(
+    province: ProvinceFile = None,
+    first: Annotated[datetime | None, typer.Option("--from", formats=[_DAY], help="Từ ngày · first day")] = None,
+    last: Annotated[datetime | None, typer.Option("--to", formats=[_DAY], help="Đến hết ngày · last day")] = None,
+) -> None:
+    """Chạy một đêm: mọi ngày chưa trích xuất đến hết hôm qua. · One night: every day that is due."""
+    with _told():
+        home = Home.from_environment()
+        loaded = load_province(province or province_path(), home=home)
+        _night(home, loaded, first=_day(first), last=_day(last))
+
+
+def _day(given: datetime | None) -> date | None:
+    return None if given is None else given.date()
+
+
+def _night(home: Home, province: Province, *, first: date | None, last: date | None) -> None:
+    """Run a night with its progress on the terminal, then say what came of it."""
+    from orchestration.run import run_night
+    from orchestration.watch import TerminalWatcher, terminal
+
+    began = time.monotonic()
+    with TerminalWatcher(terminal()) as watcher:
+        done = run_night(home, province, first=first, last=last, watcher=watcher)
+    days = f"{done.first:%d/%m/%Y}" if done.first == done.last else f"{done.first:%d/%m/%Y} – {done.last:%d/%m/%Y}"
+    if done.counts:
+        out.print(_count_table(done))
+    if done.failures:
+        out.print(f"[red]✗ Đêm {days} thất bại[/red] · the night failed (run {done.run_id})")
+        for failure in done.failures:
+            out.print(f"  {escape(failure)}")
+        raise typer.Exit(1)
+    out.print(f"[green]✓[/green] Đêm {days} xong sau {time.monotonic() - began:.0f} giây · {_changed(done)}")
+
+
+def _changed(done: Night) -> str:
+    stored = sum(row["rows_stored"] for row in done.counts if row["stage"] == "extract")
+    read = sum(row["rows_read"] for row in done.counts if row["stage"] == "extract")
+    if stored == 0:
+        return f"không có gì thay đổi, cả {_number(read)} dòng đã đọc đều như cũ (nothing changed)"
+    return f"{_number(stored)} trong {_number(read)} dòng đã đọc là mới hoặc thay đổi (new or changed)"
+
+
+def _count_table(done: Night) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("Khâu · Stage")
+    table.add_column("Nguồn · Source")
+    for heading in ("Đọc\nread", "Ghi\nstored", "Không đổi\nunchanged", "Cách ly\nquarantined"):
+        table.add_column(heading, justify="right")
+    stages = {"extract": "trích xuất", "conform": "hợp nhất"}
+    for row in sorted(done.counts, key=lambda row: (row["stage"] != "extract", row["source"])):
+        numbers = (row[f"rows_{name}"] for name in ("read", "stored", "unchanged", "quarantined"))
+        table.add_row(stages[row["stage"]], row["source"], *(_number(number) for number in numbers))
+    return table
+
+
+def _number(value: int) -> str:
+    return f"{value:,}".replace(",", ".")
+
+
+@app.command()
+def check(province: ProvinceFile = None) -> None:
+    """Kiểm tra cấu hình và gọi thử mọi nguồn. · Validate the configuration and reach every source."""
+    from orchestration.check import check_configuration
+
+    with _told():
+        home = Home.from_environment()
+    wrong = 0
+    for finding in check_configuration(province or province_path(), home):
+        mark = "[green]✓[/green]" if finding.is_fit else "[red]✗[/red]"
+        out.print(f"{mark} [bold]{escape(finding.subject)}[/bold]: {escape(finding.text)}")
+        wrong += not finding.is_fit
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def scorecard() -> None:
+    """In bảng điểm của bản xuất bản mới nhất. · Print the scorecard of the newest publication."""
+    with _told():
+        _scorecard(Home.from_environment())
+
+
+def _scorecard(home: Home) -> None:
+    from assets.scorecards.scorecard import build, render
+
+    # Resolved once, so that both files are of one publication.
+    folder = home.published.resolve()
+    if not folder.is_dir():
+        raise ConfigurationError(f"{home.published}: chưa có bản xuất bản nào; chạy `thuocdo night` trước (nothing published yet)")
+    out.print(render(build(pq.read_table(folder / "indicator.parquet"), pq.read_table(folder / "verdict.parquet"))))
+
+
+@app.command()
+def verify() -> None:
+    """Đối chiếu bản xuất bản với datapackage.json. · Hold the publication against its manifest."""
+    from assets.publications.manifest import verify as differences
+
+    with _told():
+        folder = Home.from_environment().published
+    found = differences(folder)
+    for difference in found:
+        out.print(f"[red]✗[/red] {escape(difference)}")
+    if found:
+        raise typer.Exit(1)
+    out.print(f"[green]✓[/green] {escape(str(folder.resolve()))}")
+
+
+@app.command()
+def sandbox(
+    dossiers: Dossiers = DOSSIERS, seed: Seed = SEED, port: Port = PORT, *, faults: Faults = False
+) -> None:
+    """Phục vụ một tỉnh mẫu để luyện tập, Ctrl-C để dừng. · Serve a practice province."""
+    from orchestration.demo import serve_forever
+
+    with _told():
+        home = Home.from_environment()
+        out.print(f"Tỉnh mẫu {_number(dossiers)} hồ sơ tại http://127.0.0.1:{port} sau vài giây; Ctrl-C để dừng.")
+        serve_forever(home, dossiers=dossiers, seed=seed, port=port, faults=faults)
+
+
+@app.command()
+def demo(
+    dossiers: Dossiers = DOSSIERS, seed: Seed = SEED, port: Port = 0, *, faults: Faults = False
+) -> None:
+    """Tỉnh mẫu, một đêm, bảng điểm. · Practice province, one night, scorecard (what `make run` does)."""
+    from orchestration.demo import LAST_DAY, practice
+
+    with _told():
+        home = Home.from_environment()
+        out.print(f"Dựng tỉnh mẫu {_number(dossiers)} hồ sơ … · inventing a practice province")
+        with practice(home, dossiers=dossiers, seed=seed, port=port, faults=faults) as served:
+            _night(home, load_province(served.province_file, home=home), first=None, last=LAST_DAY)
+        _scorecard(home)
+    _tell_next(home)
+
+
+def _tell_next(home: Home) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("Parquet", str(home.published))
+    table.add_row("Giao diện · UI", "make ui → http://127.0.0.1:3000")
+    table.add_row("Tra số liệu · query", f"duckdb.sql(\"FROM '{home.published}/indicator.parquet'\")")
+    table.add_row("Bước tiếp · next", "README.md: nối tỉnh của bạn · connect your own province (thuocdo check, thuocdo night)")
+    out.print(table)
+
+
+@app.command()
+def ui(
+    dossiers: Dossiers = DOSSIERS,
+    seed: Seed = SEED,
+    port: Annotated[int, typer.Option(help="Cổng của giao diện · port of the web server")] = 3000,
+    sandbox_port: Annotated[int, typer.Option(help="Cổng của tỉnh mẫu · port of the sandbox (0: any)")] = PORT,
+) -> None:
+    """Tỉnh mẫu, giao diện và tiến trình lịch cùng chạy. · Sandbox, web server and daemon together."""
+    from orchestration.demo import dagster_processes, practice
+
+    with _told():
+        home = Home.from_environment()
+        out.print("Dựng tỉnh mẫu … · inventing a practice province")
+        with (
+            practice(home, dossiers=dossiers, seed=seed, port=sandbox_port) as served,
+            dagster_processes(home, served.province_file, port=port) as processes,
+        ):
+            out.print(f"Giao diện · UI: [bold]http://127.0.0.1:{port}[/bold] (tỉnh mẫu {served.base_url}); Ctrl-C để dừng")
+            try:
+                while all(process.poll() is None for process in processes):
+                    time.sleep(0.5)
+            except KeyboardInterrupt:
+                out.print("Đang dừng … · stopping")
+                return
+    out.print("[red]✗[/red] Một tiến trình Dagster đã tự dừng; lý do ở ngay trên · a Dagster process ended by itself")
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()
