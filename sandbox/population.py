@@ -139,7 +139,8 @@ class Population:
 
     def truth(self, at: datetime) -> dict[str, pa.Table]:
         """What is really so at an instant: tables `dossier` and `payment` (see `truth.py`)."""
-        from sandbox.truth import truth_tables  # noqa: PLC0415: truth.py reads timelines, so it imports this module
+        # truth.py reads timelines, so it imports this module.
+        from sandbox.truth import truth_tables  # noqa: PLC0415
 
         return truth_tables(self, at)
 
@@ -392,7 +393,9 @@ def _processing(rng: np.random.Generator, columns: Columns, rates: dict[str, Rea
         NEVER,
     )
     returned = np.where(returned <= ended, ended + 60, returned)
-    processed = received + np.minimum((ended - received) // 20, 4 * HOUR) + 5
+    # A few lie for a day or two before anybody takes them up.
+    lying = np.where(_chance(rng, count, 0.15), 40 * HOUR, 4 * HOUR)
+    processed = received + np.minimum((ended - received) // 5, lying) + 5
     return {
         "processed": np.where(open_, processed, NEVER),
         "ended": np.where(open_, ended, NEVER),

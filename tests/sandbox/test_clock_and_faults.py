@@ -1,0 +1,148 @@
+"""The clock moves in a running sandbox, and things go wrong on schedule.
+
+Real processes and sockets: what is tested is what a client sees change, and what reaches it when a
+connection is cut.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from sandbox.faults import BAD_DAY, Fault, FaultPlan
+from sandbox.population import DEFAULT_CLOCK, Population, build_population, seconds
+from sandbox.server import ENVIRONMENT, SandboxError, running_sandbox
+from tests.sandbox.conftest import SITES, Reader
+
+#: 1 November 2026 is a Sunday; by the end of Wednesday much has happened.
+LATER = DEFAULT_CLOCK + timedelta(days=4)
+
+
+def _snapshot(reader: Reader) -> dict[str, dict[str, Any]]:
+    portal = {str(row["dossierId"]): row for site in SITES for row in reader.dossiers(site)}
+    return {"portal": portal, "onestop": {item["id"]: item for item in reader.items()}}
+
+
+def test_moving_the_clock_shows_only_what_happened_in_between(population: Population, tmp_path: Path) -> None:
+    with running_sandbox(population, home=tmp_path) as sandbox, httpx.Client(timeout=30) as client:
+        reader = Reader(sandbox, client)
+        before, truth = _snapshot(reader), sandbox.truth()["dossier"]
+        folder = tmp_path / "sandbox" / "messages"
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        sandbox.advance(LATER)
+        after = _snapshot(reader)
+        health = client.get(f"{sandbox.base_url}/sandbox/health").json()
+        assert health["clock"] == LATER.isoformat()
+        moved = population.changed(seconds(DEFAULT_CLOCK), seconds(LATER))
+        assert len(moved)
+        for source in ("portal", "onestop"):
+            assert set(before[source]) <= set(after[source])
+            different = [key for key, row in after[source].items() if before[source].get(key) != row]
+            flags = population.flag(source)[moved]
+            assert 0 < len(different) <= flags.sum()
+        assert sandbox.truth()["dossier"].num_rows > truth.num_rows
+        assert sandbox.truth()["dossier"].equals(population.truth(LATER)["dossier"])
+        now = {file.name: file.read_bytes() for file in folder.iterdir()}
+        assert {name: now[name] for name in files} == files
+        new = sorted(set(now) - set(files))
+        assert new[-3:] == [f"2026-11-0{day}_0001.ndjson" for day in (2, 3, 4)]
+        assert new[0] > max(files)
+        with pytest.raises(ValueError, match="cannot go back"):
+            sandbox.advance(DEFAULT_CLOCK)
+
+
+def test_a_half_day_adds_a_second_file_of_that_day(tmp_path: Path) -> None:
+    with running_sandbox(build_population(4_000, seed=2), home=tmp_path) as sandbox:
+        for hours in (34, 48):
+            sandbox.advance(DEFAULT_CLOCK + timedelta(hours=hours))
+        names = sorted(file.name for file in (tmp_path / "sandbox" / "messages").iterdir())
+        assert names[-2:] == ["2026-11-02_0001.ndjson", "2026-11-02_0002.ndjson"]
+
+
+def test_the_clock_wants_a_zone(reader: Reader) -> None:
+    reply = httpx.post(f"{reader.sandbox.base_url}/sandbox/clock", json={"at": "2026-11-05T00:00:00"})
+    assert reply.status_code == 400
+    assert "zone" in reply.json()["error"]
+
+
+def test_the_province_file_points_at_this_sandbox(reader: Reader) -> None:
+    province = yaml.safe_load(reader.sandbox.province_file.read_text(encoding="utf-8"))
+    assert province["sources"]["portal"]["base_url"].startswith(reader.sandbox.base_url)
+    assert Path(province["sources"]["messages"]["folder"]).is_dir()
+    assert all(Path(province[name]).is_file() for name in ("departments", "agencies", "codes"))
+    assert province["sources"]["portal"]["sites"] == SITES
+    assert {
+        province["sources"][source][key]
+        for source, key in (
+            ("portal", "username_env"),
+            ("portal", "password_env"),
+            ("onestop", "client_id_env"),
+            ("onestop", "client_secret_env"),
+        )
+    } == set(ENVIRONMENT)
+
+
+def test_a_port_in_use_is_said_to_the_parent(reader: Reader, tmp_path: Path) -> None:
+    port = int(reader.sandbox.base_url.rsplit(":", 1)[1])
+    with pytest.raises(SandboxError, match="in use"), running_sandbox(build_population(5), home=tmp_path, port=port):
+        pass
+
+
+def _outcome(client: httpx.Client, url: str) -> str:
+    try:
+        reply = client.get(
+            url,
+            headers={"groupId": "10101"},
+            auth=(ENVIRONMENT["THUOCDO_PORTAL_USERNAME"], ENVIRONMENT["THUOCDO_PORTAL_PASSWORD"]),
+        )
+    except httpx.TransportError:
+        return "reset"
+    if reply.status_code != 200:
+        assert reply.status_code != 429 or reply.headers["retry-after"] == "1"
+        return str(reply.status_code)
+    if "text/html" in reply.headers["content-type"]:
+        return "login page"
+    try:
+        return "empty" if reply.json()["total"] == 0 else "good"
+    except json.JSONDecodeError:
+        return "truncated"
+
+
+def test_every_fault_reaches_the_client_on_schedule(population: Population, tmp_path: Path) -> None:
+    every = [Fault(fault.kind, 11, fault.path) for fault in BAD_DAY]
+    plan = FaultPlan(tuple(every), seed=1, slow_seconds=0.01)
+    with running_sandbox(population, home=tmp_path, faults=plan) as sandbox, httpx.Client(timeout=10) as client:
+        url = f"{sandbox.base_url}/portal/o/rest/v2/dossiers?start=0&end=3"
+        outcomes = [_outcome(client, url) for _ in range(44)]
+        assert client.get(f"{sandbox.base_url}/sandbox/health").status_code == 200
+    # Eleven requests make a round: the same things happen in each.
+    assert outcomes[:11] == outcomes[11:22] == outcomes[22:33]
+    assert {"good", "429", "500", "502", "503", "truncated", "reset", "login page", "empty"} >= set(outcomes)
+    assert outcomes.count("good") < 33
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        ("too_many_requests", "429"),
+        ("internal_error", "500"),
+        ("bad_gateway", "502"),
+        ("unavailable", "503"),
+        ("slow_body", "good"),
+        ("truncated_json", "truncated"),
+        ("connection_reset", "reset"),
+        ("login_page", "login page"),
+        ("empty_search", "empty"),
+    ],
+)
+def test_each_fault_looks_like_itself(kind: Any, outcome: str, tmp_path: Path, population: Population) -> None:
+    path = "/portal/o/rest/v2/dossiers" if kind == "empty_search" else "/"
+    plan = FaultPlan((Fault(kind, 1, path),), slow_seconds=0.05)
+    with running_sandbox(population, home=tmp_path, faults=plan) as sandbox, httpx.Client(timeout=10) as client:
+        assert _outcome(client, f"{sandbox.base_url}/portal/o/rest/v2/dossiers?start=0&end=3") == outcome
