@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlencode
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import pyarrow as pa
@@ -31,19 +33,71 @@ _WAIT_MAX_SECONDS = 20.0
 
 
 def sender(client: httpx.AsyncClient, base_url: str) -> Send:
-    """Make calls below `base_url` through `client`; what fails on the wire is `Transient` without URL or body."""
+    """Make calls below `base_url` through `client`, for what needs a whole client (OAuth2)."""
 
     async def send(call: Call) -> Reply:
-        url = f"{base_url}{call.path}?{urlencode(call.params)}" if call.params else f"{base_url}{call.path}"
-        try:
-            response = await client.request(call.method, url, headers=dict(call.headers))
-        except httpx.TransportError as error:
-            raise Transient(f"{call}: {type(error).__name__}", hint="The source did not answer") from error
-        except httpx.DecodingError as error:
-            raise Transient(f"{call}: the compressed answer was cut off") from error
-        return Reply(response.status_code, response.headers, response.content)
+        with _on_the_wire(call):
+            response = await client.request(call.method, _url(base_url, call), headers=dict(call.headers))
+            return Reply(response.status_code, response.headers, response.content)
 
     return send
+
+
+@asynccontextmanager
+async def light_sender(base_url: str, manners: HttpManners, *, headers: Mapping[str, str]) -> AsyncIterator[Send]:
+    """Make calls below `base_url` straight through httpx's transports, with `headers` on each.
+
+    A client adds cookies, redirects and authentication flows to every request, and a pool looks at
+    all its connections for each, together at twice the price of the request itself. Two small calls
+    for each changed dossier need none of it: as many transports of one connection as calls may be
+    under way, the last one used first. A proxy that the environment names is used.
+    """
+    timeout = httpx.Timeout(manners.timeout_seconds).as_dict()
+    idle: asyncio.LifoQueue[httpx.AsyncHTTPTransport] = asyncio.LifoQueue()
+
+    async def send(call: Call) -> Reply:
+        merged = {**headers, **dict(call.headers)}
+        url = _url(base_url, call)
+        request = httpx.Request(call.method, url, headers=merged, extensions={"timeout": timeout})
+        transport = await idle.get()
+        try:
+            with _on_the_wire(call):
+                response = await transport.handle_async_request(request)
+                try:
+                    body = await response.aread()
+                finally:
+                    await response.aclose()
+                return Reply(response.status_code, response.headers, body)
+        finally:
+            idle.put_nowait(transport)
+
+    tls = httpx.create_ssl_context()
+    async with AsyncExitStack() as stack:
+        for _ in range(manners.concurrency):
+            single = httpx.Limits(max_connections=1)
+            transport = httpx.AsyncHTTPTransport(verify=tls, limits=single, proxy=_proxy(base_url))
+            idle.put_nowait(await stack.enter_async_context(transport))
+        yield send
+
+
+def _proxy(base_url: str) -> str | None:
+    url = httpx.URL(base_url)
+    return None if proxy_bypass(url.host) else getproxies().get(url.scheme)
+
+
+def _url(base_url: str, call: Call) -> str:
+    return f"{base_url}{call.path}?{urlencode(call.params)}" if call.params else f"{base_url}{call.path}"
+
+
+@contextmanager
+def _on_the_wire(call: Call) -> Iterator[None]:
+    """What fails on the wire is `Transient`, told without URL, headers or body."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise Transient(f"{call}: {type(error).__name__}", hint="The source did not answer") from error
+    except httpx.DecodingError as error:
+        raise Transient(f"{call}: the compressed answer was cut off") from error
 
 
 @dataclass(frozen=True)
@@ -79,22 +133,36 @@ class Loop:
 
     async def _step(self, walk: Walk, call: Call) -> Step:
         try:
-            async for attempt in stamina.retry_context(
-                on=_pause,
-                attempts=self.manners.attempts,
-                timeout=None,
-                wait_initial=_WAIT_INITIAL_SECONDS,
-                wait_max=_WAIT_MAX_SECONDS,
-            ):
-                with attempt:
-                    async with self.limiter:
-                        reply = await self.send(call)
-                    return walk.accept(call, reply)
+            return await self._once(walk, call)
+        except Transient as error:
+            return await self._again(walk, call, error)
         except SourceError as error:
-            if walk.forgive(call, error):
-                return Step()
-            raise
-        raise AssertionError("unreachable: a retry context returns or raises")
+            return _forgiven(walk, call, error)
+
+    async def _once(self, walk: Walk, call: Call) -> Step:
+        async with self.limiter:
+            reply = await self.send(call)
+        return walk.accept(call, reply)
+
+    async def _again(self, walk: Walk, call: Call, first: Transient) -> Step:
+        """Further tries; the first one, made already, is replayed so that stamina counts and waits for it."""
+        tries = stamina.retry_context(
+            on=_pause,
+            attempts=self.manners.attempts,
+            timeout=None,
+            wait_initial=_WAIT_INITIAL_SECONDS,
+            wait_max=_WAIT_MAX_SECONDS,
+        )
+        step = Step()
+        try:
+            async for attempt in tries:
+                with attempt:
+                    if attempt.num == 1:
+                        raise first
+                    step = await self._once(walk, call)
+        except SourceError as error:
+            return _forgiven(walk, call, error)
+        return step
 
     async def pages(self, walk: Walk, read: Callable[[Step], Typed]) -> AsyncIterator[Typed]:
         """Typed pages of `walk`, in the order in which they arrived, typed in threads while others are in flight."""
@@ -110,6 +178,12 @@ class Loop:
         finally:
             for task in typing:
                 task.cancel()
+
+
+def _forgiven(walk: Walk, call: Call, error: SourceError) -> Step:
+    if not walk.forgive(call, error):
+        raise error
+    return Step()
 
 
 def _pause(error: Exception) -> bool | float:

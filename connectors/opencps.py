@@ -25,7 +25,6 @@ from itertools import groupby
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-import httpx
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,7 +39,7 @@ from connectors.contract import (
     readable_date,
     wire_field,
 )
-from connectors.loop import Loop, Pages, sender
+from connectors.loop import Loop, Pages, light_sender
 from connectors.protocol import (
     Batch,
     Call,
@@ -625,10 +624,8 @@ async def connect(settings: OpenCpsSettings, store: Store | None = None) -> Asyn
     """Open the portal; `MissingSecret` when a variable is not set."""
     credentials = f"{secret(settings.username_env)}:{secret(settings.password_env)}".encode()
     headers = {"Authorization": f"Basic {b64encode(credentials).decode()}"}
-    limits = httpx.Limits(max_connections=settings.manners.concurrency)
-    async with httpx.AsyncClient(headers=headers, limits=limits, timeout=settings.manners.timeout_seconds) as client:
-        loop = Loop.over(sender(client, str(settings.base_url)), settings.manners)
-        yield Portal(settings, loop, store or NothingStored())
+    async with light_sender(str(settings.base_url), settings.manners, headers=headers) as send:
+        yield Portal(settings, Loop.over(send, settings.manners), store or NothingStored())
 
 
 async def probe(settings: OpenCpsSettings) -> str:

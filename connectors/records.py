@@ -50,7 +50,8 @@ class Reader:
         """Columns of `records`; one that cannot be typed becomes `Broken`, standing at `where(index)`."""
         if not records:
             return Typed(self.schema.empty_table())
-        for spelling in (lambda: self._spelling, lambda: self._spelled(records[0])):
+        spellings: tuple[Callable[[], pa.Schema], ...] = (lambda: self._spelling, lambda: self._spelled(records[0]))
+        for spelling in spellings:
             try:
                 return Typed(self._whole_page(records, spelling()))
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError, msgspec.DecodeError, UnicodeDecodeError):

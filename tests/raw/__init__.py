@@ -1,0 +1,1 @@
+"""Extraction: from sources to raw tables."""
