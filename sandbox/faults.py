@@ -80,7 +80,11 @@ class FaultyApp:
     _counts: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._counts = self.plan.phases()
+        self.follow(self.plan)
+
+    def follow(self, plan: FaultPlan) -> None:
+        """Begin a plan."""
+        self.plan, self._counts = plan, plan.phases()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, well or badly."""

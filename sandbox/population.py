@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -602,8 +602,3 @@ def _wording(rng: np.random.Generator, columns: Columns) -> Columns:
         "uid_high": rng.integers(0, 1 << 62, size=count),
         "uid_low": rng.integers(0, 1 << 62, size=count),
     }
-
-
-def utc(second: int) -> datetime:
-    """The instant of seconds since 1970."""
-    return datetime.fromtimestamp(second, UTC)

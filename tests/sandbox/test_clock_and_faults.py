@@ -7,17 +7,22 @@ connection is cut.
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 import yaml
 
-from sandbox.faults import BAD_DAY, Fault, FaultPlan
+from sandbox.faults import BAD_DAY, Fault, FaultPlan, FaultyApp, Kind
 from sandbox.population import DEFAULT_CLOCK, Population, build_population, seconds
-from sandbox.server import ENVIRONMENT, SandboxError, running_sandbox
+from sandbox.server import ENVIRONMENT, Practice, SandboxError, application, running_sandbox
 from tests.sandbox.conftest import SITES, Reader
 
 #: 1 November 2026 is a Sunday; by the end of Wednesday much has happened.
@@ -127,6 +132,20 @@ def test_every_fault_reaches_the_client_on_schedule(population: Population, tmp_
     assert outcomes.count("good") < 33
 
 
+@pytest.fixture(scope="module")
+def patient(population: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FaultyApp, str]]:
+    """One app behind a plan that a test may change, on a real socket, from a thread: faults share nothing with data."""
+    app = FaultyApp(application(Practice(population, tmp_path_factory.mktemp("patient"))), FaultPlan(()))
+    config = uvicorn.Config(app, port=0, access_log=False, log_level="critical", lifespan="off")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        yield app, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        running.should_exit = True
+        thread.join(timeout=10)
+
+
 @pytest.mark.parametrize(
     ("kind", "outcome"),
     [
@@ -141,8 +160,18 @@ def test_every_fault_reaches_the_client_on_schedule(population: Population, tmp_
         ("empty_search", "empty"),
     ],
 )
-def test_each_fault_looks_like_itself(kind: Any, outcome: str, tmp_path: Path, population: Population) -> None:
+def test_each_fault_looks_like_itself(kind: Kind, outcome: str, patient: tuple[FaultyApp, str]) -> None:
+    app, base_url = patient
     path = "/portal/o/rest/v2/dossiers" if kind == "empty_search" else "/"
-    plan = FaultPlan((Fault(kind, 1, path),), slow_seconds=0.05)
-    with running_sandbox(population, home=tmp_path, faults=plan) as sandbox, httpx.Client(timeout=10) as client:
-        assert _outcome(client, f"{sandbox.base_url}/portal/o/rest/v2/dossiers?start=0&end=3") == outcome
+    app.follow(FaultPlan((Fault(kind, 1, path),), slow_seconds=0.05))
+    with httpx.Client(timeout=10) as client:
+        assert _outcome(client, f"{base_url}/portal/o/rest/v2/dossiers?start=0&end=3") == outcome
+
+
+def test_a_slow_body_is_slow_and_whole(patient: tuple[FaultyApp, str]) -> None:
+    app, base_url = patient
+    app.follow(FaultPlan((Fault("slow_body", 1),), slow_seconds=0.3))
+    with httpx.Client(timeout=10) as client:
+        began = time.monotonic()
+        assert _outcome(client, f"{base_url}/portal/o/rest/v2/dossiers?start=0&end=3") == "good"
+        assert time.monotonic() - began >= 0.3

@@ -253,6 +253,8 @@ def test_messages_are_calls_of_texts(reader: Reader) -> None:
                 seen.add(record["MaHoSo"])
                 assert all(isinstance(value, str | list | None) for value in record.values())
                 assert re.fullmatch(r"(\d{14})?", record["NgayTiepNhan"])
+                happened = ("NgayNopHoSo", "NgayTiepNhan", "NgayTuChoi", "NgayKetThucXuLy", "NgayTra")
+                assert all(record[name] <= "20261101000000" for name in happened)
             else:
                 assert "20231231000000" < record["ThoiDiemXuLy"] <= "20261101000000"
     assert services == {"DongBoHoSoMC", "CapNhatTienDoHoSoMC"}

@@ -204,9 +204,9 @@ def _merged(parts: dict[str, Facts]) -> Facts:
 
 
 @pytest.fixture(scope="module")
-def merged(reader: Reader) -> dict[str, Facts]:
-    """The three sources of the served province, merged."""
-    return {key: _merged(parts) for key, parts in _matched(_read_all(reader)).items()}
+def sources(reader: Reader) -> dict[str, list[Facts]]:
+    """Everything the three sources say, each in its own words turned into ours."""
+    return _read_all(reader)
 
 
 def _compare(merged: dict[str, Facts], truth: list[Facts]) -> None:
@@ -224,5 +224,34 @@ def _compare(merged: dict[str, Facts], truth: list[Facts]) -> None:
     assert checked > 25 * len(known)
 
 
-def test_the_three_sources_together_are_the_truth(reader: Reader, merged: dict[str, Facts]) -> None:
+def test_the_three_sources_together_are_the_truth(reader: Reader, sources: dict[str, list[Facts]]) -> None:
+    merged = {key: _merged(parts) for key, parts in _matched(sources).items()}
     _compare(merged, reader.sandbox.truth()["dossier"].to_pylist())
+
+
+def test_sources_disagree_where_one_lags_behind(sources: dict[str, list[Facts]]) -> None:
+    """Stale copies exist, and only beside a source that goes on: without them precedence would not be tested."""
+    behind = {"portal": 0, "messages": 0}
+    blank = 0
+    for parts in _matched(sources).values():
+        for source, facts in parts.items():
+            best = parts.get("onestop") or parts.get("portal")
+            if best is None or facts is best:
+                continue
+            behind[source] += facts["status_code"] != best["status_code"]
+            blank += (facts["due_at"] is None) != (best["due_at"] is None)
+    assert behind["portal"] > 5
+    assert behind["messages"] > 20
+    assert blank > 20
+
+
+def test_payments_are_those_of_the_truth(reader: Reader, sources: dict[str, list[Facts]]) -> None:
+    said = []
+    for code, parts in _matched(sources).items():
+        best = parts.get("onestop") or parts.get("portal") or {}
+        said += [(code, amount, method, best["paid_at"].astimezone(UTC)) for amount, method in best.get("payments", [])]
+    truth = reader.sandbox.truth()["payment"].to_pylist()
+    assert sorted(said) == sorted(
+        (row["dossier_code"], row["amount_vnd"], row["method"], row["paid_at"]) for row in truth
+    )
+    assert truth
