@@ -19,6 +19,7 @@ Three manners, each for a reason:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -50,7 +51,7 @@ SCHEMA_EXPECTATION = Expectation(
 )
 
 
-class CheckCrashed(RuntimeError):
+class CheckCrashedError(RuntimeError):
     """An expectation could not be evaluated: the check is broken, which says nothing of the data."""
 
 
@@ -123,7 +124,7 @@ def check(source: Source, suite: Suite, *, with_keys: bool = False) -> SuiteResu
     """Evaluate all of `suite` on `source`.
 
     With `with_keys` the keys of failing rows come along, for a table that is protected itself; they
-    must not be shown where cell values must not be. Raises `CheckCrashed` when an expectation cannot
+    must not be shown where cell values must not be. Raises `CheckCrashedError` when an expectation cannot
     be evaluated.
     """
     names = suite.table.column_names
@@ -179,7 +180,7 @@ def validate(frame_batches: Iterable[pa.Table], suite: Suite, *, with_keys: bool
     """Judge the row-wise expectations of `suite` on batches of one table, and add up the counts.
 
     Each batch holds at least the columns that the expectations read, and the table's key when
-    `with_keys`. Expectations with a query are not for this function. Raises `CheckCrashed`.
+    `with_keys`. Expectations with a query are not for this function. Raises `CheckCrashedError`.
     """
     definition = _batch_definition()
     tally = {each.id: _Tally() for each in suite.expectations}
@@ -211,8 +212,8 @@ class _Tally:
 def _batch_definition() -> BatchDefinition[Any]:
     """A fresh, silent context; nothing is written to disk and nothing is sent anywhere."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    import great_expectations as gx  # noqa: PLC0415  (five seconds)
+    from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -230,9 +231,13 @@ def _run(
     keys: Sequence[str] = (),
 ) -> list[tuple[str, Any]]:
     """Great Expectations' own results beside our ids; it answers in an order of its own."""
-    import great_expectations as gx
-    from great_expectations.expectations.registry import get_expectation_impl
-    from great_expectations.expectations.row_conditions import Column, ComparisonCondition, Operator
+    import great_expectations as gx  # noqa: PLC0415  (five seconds)
+    from great_expectations.expectations.registry import get_expectation_impl  # noqa: PLC0415
+    from great_expectations.expectations.row_conditions import (  # noqa: PLC0415
+        Column,
+        ComparisonCondition,
+        Operator,
+    )
 
     built = []
     for each in expectations:
@@ -241,13 +246,13 @@ def _run(
             column, operator, value = each.when
             condition = ComparisonCondition(column=Column(column), operator=Operator(operator), parameter=value)
             kwargs["row_condition"] = condition
-        built.append(get_expectation_impl(cast(str, each.type))(**kwargs, meta={"id": each.id}))
+        built.append(get_expectation_impl(cast("str", each.type))(**kwargs, meta={"id": each.id}))
     result_format: dict[str, Any] = {"result_format": "SUMMARY"}
     if keys:
         result_format |= {"unexpected_index_column_names": list(keys), "partial_unexpected_count": KEYS_KEPT}
     batch = definition.get_batch({"dataframe": frame})
     answer = batch.validate(gx.ExpectationSuite(name="suite", expectations=built), result_format=result_format)
-    return [(cast(Any, result.expectation_config).meta["id"], result) for result in answer.results]
+    return [(cast("Any", result.expectation_config).meta["id"], result) for result in answer.results]
 
 
 def _judge(
@@ -276,9 +281,12 @@ def _refuse_crash(name: str, result: Any) -> None:
     crashes = [info] if "raised_exception" in info else list(info.values())
     raised = [crash for crash in crashes if crash["raised_exception"]]
     if raised:
-        last = (raised[0]["exception_traceback"] or "").strip().splitlines()[-1:] or [""]
-        raise CheckCrashed(
-            f"expectation {name} could not be evaluated ({last[0].split(':')[0]}): "
+        # The first exception of the traceback is the cause, the later ones wrap it.
+        kinds = re.findall(
+            r"^(?:[\w.]+\.)?(\w+(?:Error|Exception))\b", raised[0]["exception_traceback"] or "", re.MULTILINE
+        )
+        raise CheckCrashedError(
+            f"expectation {name} could not be evaluated ({kinds[0] if kinds else 'unknown error'}): "
             "a column is missing or has a type that it cannot judge; look at the schema check first"
         )
 

@@ -102,7 +102,7 @@ ORDER BY {key}
 """
 
 
-class UnknownUnit(LookupError):
+class UnknownUnitError(LookupError):
     """An indicator counts dossiers of a unit that the table of units never had."""
 
 
@@ -119,7 +119,7 @@ def judge(
     `units` are rows of core_unit, `as_of` the instant up to which facts are known (with a zone).
     A target applies to the rows of its indicator version, at its level, in every month, quarter and
     year that it holds for; a target without a source gives one row per level and year. Rows come
-    in the order of the table's key. Raises `UnknownUnit` and, for an instant without a zone,
+    in the order of the table's key. Raises `UnknownUnitError` and, for an instant without a zone,
     `ValueError`.
     """
     today = _local_day(as_of)
@@ -187,7 +187,7 @@ def _refuse_unknown_units(indicators: pa.Table, units: pa.Table) -> None:
     ).fetchall()
     if rows:
         shown = ", ".join(code for (code,) in rows[:10])
-        raise UnknownUnit(
+        raise UnknownUnitError(
             f"{len(rows)} unit codes have indicators but no row in core_unit: {shown}. Correct the unit_code in the "
             "province's agencies.csv, or add the unit to its departments or to the reference data"
         )

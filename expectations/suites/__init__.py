@@ -22,7 +22,7 @@ why null is right.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -206,8 +206,11 @@ def _wrong_when(entry: Mapping[str, Any]) -> list[str]:
     when = entry.get("when")
     if "row_condition" in (entry.get("kwargs") or {}):
         return ["row_condition is written as `when: [column, operator, value]`"]
-    if when is None or (isinstance(when, list) and len(when) == 3 and when[1] in OPERATORS):
-        return []
+    match when:
+        case None:
+            return []
+        case [str(), operator, _] if operator in OPERATORS:
+            return []
     return [f"when must be [column, operator, value] with an operator of {' '.join(OPERATORS)}"]
 
 

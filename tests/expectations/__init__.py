@@ -1,0 +1,1 @@
+"""What must hold, and that it is caught when it does not."""

@@ -52,7 +52,7 @@ def _indicators() -> list[dict[str, Any]]:
     rows.append(("unit", "commune", "H15.24133", "month", date(2026, 2, 1), 0, 0))
     names = ("scope", "level", "unit_code", "period", "period_start", "numerator", "denominator")
     fixed = {"indicator": "online-processing", "version": "766-3.3", "as_of": AS_OF}
-    made = [fixed | dict(zip(names, row, strict=True)) for row in rows]
+    made: list[dict[str, Any]] = [fixed | dict(zip(names, row, strict=True)) for row in rows]
     for row in made:
         row["rate"] = row["numerator"] / row["denominator"] if row["denominator"] else None
         row["state"] = "ok" if row["denominator"] else "no_denominator"

@@ -1,6 +1,7 @@
 """The target file against the decision's own words, and every way in which a file can be wrong.
 
-The rates and dates expected here were read from the decision, not from the file."""
+The rates and dates expected here were read from the decision, not from the file.
+"""
 
 from __future__ import annotations
 

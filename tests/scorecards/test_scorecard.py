@@ -1,6 +1,7 @@
 """The scorecard that people read: which periods, which lines, and the drawn text at both widths.
 
-The drawing is compared as text without colour, since that is what must be readable."""
+The drawing is compared as text without colour, since that is what must be readable.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from warehouse.tables import OUT_INDICATOR, OUT_VERDICT
 AS_OF = datetime(2026, 10, 31, 18, tzinfo=UTC)
 
 
-def _indicator(indicator: str, version: str, level: str, period: str, start: date, n: int, d: int) -> dict[str, Any]:
+def _indicator(indicator: str, version: str, level: str, period: str, start: date, *counts: int) -> dict[str, Any]:
+    n, d = counts
     return {
         "indicator": indicator,
         "version": version,

@@ -1,5 +1,6 @@
 """Verdicts, each rule by a case worked out by hand and the gap by brute force over fractions: what is
-being tested is arithmetic and dates, so the pure function is the right door."""
+being tested is arithmetic and dates, so the pure function is the right door.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.scorecards.verdicts import UnknownUnit, judge
+from assets.scorecards.verdicts import UnknownUnitError, judge
 from expectations.targets import Target, load_targets
 from tests.rows import table_rows
 from warehouse.tables import CORE_UNIT, OUT_INDICATOR, OUT_VERDICT
@@ -276,13 +277,13 @@ def test_rows_come_in_one_order() -> None:
 
 
 def test_an_unknown_unit_is_named_with_what_to_do() -> None:
-    with pytest.raises(UnknownUnit, match=r"1 unit codes have .* core_unit: H15.99999. Correct .* agencies.csv"):
+    with pytest.raises(UnknownUnitError, match=r"1 unit codes have .* core_unit: H15.99999. Correct .* agencies.csv"):
         _judge(_row(4, 10, scope="unit", level="commune", unit_code="H15.99999"))
 
 
 def test_an_instant_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="has no zone"):
-        _judge(_row(4, 10), as_of=datetime(2026, 10, 31))
+        _judge(_row(4, 10), as_of=AS_OF.replace(tzinfo=None))
 
 
 @given(

@@ -1,0 +1,161 @@
+"""The runner: batches, crashes, what leaves it, and when Great Expectations is imported. Run through
+Great Expectations itself, since its habits (nulls, swallowed exceptions, cell values in results) are
+what the runner exists for.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from expectations import gx
+from expectations.gx import CheckCrashedError, Source, check, check_schema, from_lake, schema_frame, validate
+from expectations.suites import Expectation, Suite, load_suite
+from tests.expectations.conftest import good_rows
+from tests.rows import table_rows
+from warehouse.lake import Lake, connect
+from warehouse.tables import CORE_CROSSWALK, CORE_DOSSIER, CORE_STEP, CORE_UNIT
+
+SECRET = "Nguyễn Văn A 0912345678"
+
+
+def _step(name: str, kind: str, **kwargs: object) -> Expectation:
+    return Expectation(id=name, group="domains", severity="critical", vi="vi", en="en", type=kind, kwargs=kwargs)
+
+
+RANGE = _step("range", "expect_column_values_to_be_between", column="step_no", min_value=0)
+PRESENT = _step("present", "expect_column_values_to_not_be_null", column="started_at")
+STEPS = Suite(table=CORE_STEP, expectations=(RANGE, PRESENT))
+
+
+def _steps(*numbers: int) -> pa.Table:
+    return table_rows(CORE_STEP, *({"dossier_key": f"d{n}", "step_no": n, "lake_month": SECRET} for n in numbers))
+
+
+def _source(rows: pa.Table) -> Source:
+    connection = connect()
+    connection.register("core_step", rows)
+    return Source(connection, CORE_STEP.arrow_schema())
+
+
+def test_counts_of_batches_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gx, "BATCH_ROWS", 2)
+    batches = list(_source(_steps(1, -1, 2, -2, -3)).batches(CORE_STEP, ["dossier_key", "step_no", "started_at"]))
+    assert [batch.num_rows for batch in batches] == [2, 2, 1]
+    result = validate(batches, STEPS)
+    assert [(each.evaluated, each.unexpected) for each in result.results] == [(5, 3), (5, 5)]
+    assert not result.success
+    assert not result.is_fit
+
+
+def test_a_key_twice_is_found_across_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gx, "BATCH_ROWS", 1)
+    suite = load_suite(CORE_STEP).group("keys")
+    result = check(_source(_steps(1, 2, 3, 1)), suite)
+    assert [(each.expectation.id, each.unexpected) for each in result.failed] == [("key_unique", 1)]
+
+
+def test_an_empty_table_holds_everything() -> None:
+    result = check(_source(CORE_STEP.arrow_schema().empty_table()), STEPS)
+    assert result.success
+    assert [each.evaluated for each in result.results] == [0, 0]
+
+
+def test_keys_come_only_when_asked_for_and_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gx, "KEYS_KEPT", 3)
+    monkeypatch.setattr(gx, "BATCH_ROWS", 2)
+    source = _source(_steps(-1, 5, -2, -3, -4))
+    assert check(source, STEPS).results[0].keys == ()
+    kept = check(source, STEPS, with_keys=True).results[0]
+    assert (kept.unexpected, kept.keys) == (4, (("d-1", -1), ("d-2", -2), ("d-3", -3)))
+
+
+def test_keys_of_a_query_are_what_it_lists() -> None:
+    query = "SELECT dossier_key FROM core_step WHERE step_no < 0"
+    each = Expectation(id="q", group="identities", severity="warning", vi="vi", en="en", query=query)
+    result = check(_source(_steps(1, -1)), Suite(table=CORE_STEP, expectations=(each,)), with_keys=True)
+    assert result.results[0].keys == (("d-1",),)
+    assert result.is_fit, "a warning does not make a table unfit"
+
+
+def test_no_cell_value_leaves() -> None:
+    wanted = _step("month", "expect_column_values_to_match_regex", column="lake_month", regex=r"^\d{4}-\d{2}$")
+    suite = Suite(table=CORE_STEP, expectations=(wanted,))
+    result = check(_source(_steps(1, 2)), suite)
+    assert result.results[0].unexpected == 2
+    assert SECRET not in repr(result)
+
+
+def test_a_crash_is_not_a_failure_and_quotes_no_cell() -> None:
+    senseless = _step("senseless", "expect_column_values_to_be_between", column="lake_month", min_value=0)
+    with pytest.raises(CheckCrashedError, match=r"senseless could not be evaluated \(TypeError\)") as error:
+        check(_source(_steps(1)), Suite(table=CORE_STEP, expectations=(RANGE, senseless)))
+    assert SECRET not in str(error.value)
+
+
+def test_results_are_plain_python() -> None:
+    for each in check(_source(_steps(1, -1)), STEPS, with_keys=True).results:
+        assert type(each.evaluated) is int
+        assert type(each.unexpected) is int
+        assert type(each.success) is bool
+
+
+def test_the_stored_schema_is_held_against_the_declaration(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    suite = load_suite(CORE_DOSSIER)
+    assert check_schema(from_lake(lake, suite), CORE_DOSSIER)[0].success, "never written: nothing differs"
+    lake.append(CORE_DOSSIER, good_rows(CORE_DOSSIER))
+    result, differing = check_schema(from_lake(lake, suite), CORE_DOSSIER)
+    assert (result.success, differing.num_rows) == (True, 0)
+
+
+def test_columns_missing_besides_or_of_another_type_are_named(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    rows = good_rows(CORE_CROSSWALK).drop_columns(["rule"]).append_column("full_name", pa.array([SECRET] * 3))
+    rows = rows.set_column(0, "source", pa.array([1, 2, 3], pa.int64()))
+    write_deltalake(lake.uri(CORE_CROSSWALK), rows)
+    source = Source(connect(), pa.schema(lake.open(CORE_CROSSWALK).schema().to_arrow()))  # type: ignore[union-attr]
+    result, differing = check_schema(source, CORE_CROSSWALK)
+    assert result.results[0].unexpected == 3
+    assert differing.to_pylist() == [
+        {"column": "source", "declared": "string", "stored": "int64"},
+        {"column": "rule", "declared": "string", "stored": "(missing)"},
+        {"column": "full_name", "declared": "(missing)", "stored": "string"},
+    ]
+
+
+def test_how_a_writer_lays_out_text_and_lists_is_no_difference() -> None:
+    stored = pa.schema(
+        [
+            field.with_type(pa.large_string()) if field.type == pa.string() else field
+            for field in CORE_UNIT.arrow_schema()
+        ]
+    )
+    frame = schema_frame(CORE_UNIT, stored)
+    assert frame["declared"].equals(frame["stored"])
+
+
+def test_great_expectations_is_imported_only_when_a_check_runs() -> None:
+    modules = "expectations.checks, expectations.gx, expectations.suites, assets.scorecards.verdicts"
+    program = f"import sys, {modules}, assets.scorecards.scorecard; sys.exit('great_expectations' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_nothing_is_sent_or_drawn_while_it_runs() -> None:
+    program = (
+        "import os, socket\n"
+        "def refuse(*args, **kwargs): os._exit(9)\n"
+        "socket.getaddrinfo = socket.socket.connect = refuse\n"
+        "from tests.expectations.test_gx import STEPS, _steps\n"
+        "from expectations.gx import validate\n"
+        "validate([_steps(1)], STEPS)\n"
+        "assert os.environ['GX_ANALYTICS_ENABLED'] == 'false'\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=root)
+    assert "Calculating Metrics" not in done.stdout + done.stderr
