@@ -156,11 +156,14 @@ def _as_read(contract: RecordContract) -> pa.Schema:
     return pa.schema(fields)
 
 
+_NOT_SAID = msgspec.Raw()
+
+
 class _Line(msgspec.Struct):
     service: str | None = None
     data: list[msgspec.Raw] | None = None
-    MaHoSo: msgspec.Raw | None = None
-    ThoiDiemXuLy: msgspec.Raw | None = None
+    MaHoSo: msgspec.Raw = _NOT_SAID
+    ThoiDiemXuLy: msgspec.Raw = _NOT_SAID
 
 
 _lines = msgspec.json.Decoder(_Line)
@@ -186,8 +189,8 @@ def split_line(line: bytes, where: str) -> Sorted | Broken | None:
         return untyped(text, where)
     if parsed.data is not None and parsed.service in _SERVICES:
         return Sorted(_SERVICES[parsed.service], tuple(bytes(piece) for piece in parsed.data))
-    if parsed.service is None and parsed.MaHoSo is not None:
-        return Sorted(MESSAGES if parsed.ThoiDiemXuLy is None else PROGRESS, (text,))
+    if parsed.service is None and bytes(parsed.MaHoSo):
+        return Sorted(PROGRESS if bytes(parsed.ThoiDiemXuLy) else MESSAGES, (text,))
     detail = f"Dòng tại {where} không thuộc dịch vụ {DOSSIER_SERVICE} hay {PROGRESS_SERVICE}"
     return Broken(where, "unknown_service", "service", detail, hashlib.md5(text, usedforsecurity=False).hexdigest())
 

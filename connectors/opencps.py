@@ -5,11 +5,12 @@ a row, and the connection that joins them with the shared loop. Does not belong 
 what its codes mean.
 
 There is no "updated since" filter. A span is therefore read through several windows (axes) of day
-granularity: submitted, received, released, finished, and for an update the API's own reporting set
-(`top=statistic`), which holds whatever is still open. A dossier that was submitted but never
-received is in none of them later on, so the days on which the store knows such dossiers are read
-again by their submission day. What changed outside every window (a paper replaced long after the
-result was handed over) is seen when its month is read again as a back-fill.
+granularity: submitted and received month by month; released and finished, in a first load or a
+back-fill only for what came before the span (the rest came in it); and for an update the API's own
+reporting set (`top=statistic`), which holds whatever is still open. A dossier that was submitted but
+never received is in none of them later on, so the days on which the store knows such dossiers are
+read again by their submission day. What changed outside every window (a paper replaced long after
+the result was handed over) is seen when its month is read again as a back-fill.
 """
 
 # ruff: noqa: N815  fields are named as the source names them
@@ -221,7 +222,7 @@ class Slice:
     """One question to the list: a site, a window of days on an axis, and whatever divides it further.
 
     `statistic` turns it into the reporting set of that window; `first`/`last` then divide the set by
-    the day of reception and may be absent.
+    the day of reception and may be absent. `before` keeps what has its day on another axis up to a day.
     """
 
     site: int
@@ -230,6 +231,7 @@ class Slice:
     last: date | None = None
     status: str | None = None
     statistic: tuple[date, date] | None = None
+    before: tuple[str, date] | None = None
 
     def __str__(self) -> str:
         window = f"{self.first:%d/%m/%Y}-{self.last:%d/%m/%Y}" if self.first and self.last else "all days"
@@ -243,6 +245,8 @@ class Slice:
             params += [("top", "statistic"), *_window("Statistic", *self.statistic)]
         if self.first and self.last:
             params += _window(self.axis.capitalize(), self.first, self.last)
+        if self.before:
+            params += _window(self.before[0].capitalize(), _EARLIEST, self.before[1])
         if self.status:
             params.append(("status", self.status))
         return tuple(params)
@@ -538,24 +542,37 @@ class Portal:
         last = max(first, span.end.astimezone(zone).date())
         newest: datetime | None = None
         for begin, end in months(first, last):
-            slices = list(self._slices(begin, end, update_from=first if span.is_update and end == last else None))
+            slices = [*self._monthly(begin, end)]
+            if span.is_update and end == last:
+                slices += self._still_open(first, end)
+            if not span.is_update and begin == first:
+                slices += self._handled_later(first, last)
             part = await self._read(slices)
             newest = max(filter(None, (newest, _newest_change(part.records, zone))), default=None)
             until = min(filter(None, (span.end, newest, None if end == last else _midnight_after(end, zone))))
             yield Batch((part,), {STREAM: {"until": until.isoformat()}} if newest else {})
 
-    def _slices(self, begin: date, end: date, *, update_from: date | None) -> Iterator[Slice]:
+    def _monthly(self, begin: date, end: date) -> Iterator[Slice]:
         for site in self.settings.sites:
-            for axis in ("submit", "receive", "release", "finish"):
-                yield Slice(site, axis, begin, end)
-            if update_from is None:
-                continue
-            yield Slice(site, "receive", statistic=(update_from, end))
-            late = update_from - timedelta(days=self.settings.late_days)
+            yield Slice(site, "submit", begin, end)
+            yield Slice(site, "receive", begin, end)
+
+    def _handled_later(self, first: date, last: date) -> Iterator[Slice]:
+        """What was released or finished in the span but came before it; the rest came in the span."""
+        for site in self.settings.sites:
             for axis in ("release", "finish"):
-                yield Slice(site, axis, late, update_from)
-            for first, last in runs(self.store.unreceived(site, update_from)):
-                yield Slice(site, "submit", first, last)
+                for earlier in ("submit", "receive"):
+                    yield Slice(site, axis, first, last, before=(earlier, first))
+
+    def _still_open(self, first: date, last: date) -> Iterator[Slice]:
+        """For an update: what was handled since, what is open, and what may still get papers and payments."""
+        late = first - timedelta(days=self.settings.late_days)
+        for site in self.settings.sites:
+            yield Slice(site, "release", late, last)
+            yield Slice(site, "finish", late, last)
+            yield Slice(site, "receive", statistic=(first, last))
+            for begin, end in runs(self.store.unreceived(site, first)):
+                yield Slice(site, "submit", begin, end)
 
     async def _read(self, slices: Sequence[Slice]) -> Part:
         gathered = Pages(DOSSIERS.schema)

@@ -88,7 +88,7 @@ def extract(
     A window that reaches the stored cursor begins at the cursor if that is earlier, so that missed
     nights heal; a window wholly before it is a back-fill and leaves the cursor alone. Counts are
     also written to the night's trail. Idempotent: killed anywhere and run again, the state is the
-    one that an undisturbed run leaves. Raises `SourceError`, `MissingSecret`, `LakeBehindCursor`.
+    one that an undisturbed run leaves. Raises `SourceError`, `MissingSecret`, `LakeBehindCursorError`.
     """
     run = _Run(name, lake, database, night, now, on_progress)
     span = _span(window, run.stored_until(), now, settings)
