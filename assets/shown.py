@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import dagster as dg
 
+from expectations.wording import count_vi
 from warehouse.lake import Lake
 from warehouse.schema import Table
 
@@ -86,10 +87,8 @@ def count_metadata(count: Count) -> dict[str, int]:
 
 def said(count: Count) -> str:
     """The four counts in one Vietnamese line."""
-    return (
-        f"{count.source}: đọc {count.rows_read:,}, ghi {count.rows_stored:,}, "
-        f"không đổi {count.rows_unchanged:,}, cách ly {count.rows_quarantined:,}"
-    ).replace(",", ".").replace(". ", ", ")
+    read, stored, unchanged, quarantined = map(count_vi, count_metadata(count).values())
+    return f"{count.source}: đọc {read}, ghi {stored}, không đổi {unchanged}, cách ly {quarantined}"
 
 
 def materialised(lake: Lake, table: Table, metadata: Mapping[str, Any] | None = None) -> dg.MaterializeResult[Any]:

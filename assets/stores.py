@@ -20,7 +20,7 @@ from warehouse.database import Database
 from warehouse.lake import Lake
 
 
-class NothingExtracted(RuntimeError):
+class NothingExtractedError(RuntimeError):
     """There is no day of which every source has been read yet."""
 
 
@@ -79,11 +79,11 @@ class Stores:
         """The instant up to which facts are known: the end of the newest day that every source has given.
 
         It never moves backwards: reading an old day again does not make the newer ones unknown.
-        Raises `NothingExtracted` before the first night.
+        Raises `NothingExtractedError` before the first night.
         """
         until = self.database().extracted_until(self.sources)
         if until is None:
-            raise NothingExtracted(
+            raise NothingExtractedError(
                 f"no day has been extracted from all of {', '.join(self.sources)} yet; run the raw_ assets first"
             )
         return until

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from assets.dossiers.meanings import MeaningError, load_agencies, load_codes
@@ -16,7 +17,7 @@ from assets.raw.extraction import UnreachableSource, probe
 from expectations.suites import SuiteError
 from expectations.targets import TargetError, load_targets
 from orchestration.settings import ConfigurationError, Home, Province, load_province
-from warehouse.reference import UnknownProvince, unit_table
+from warehouse.reference import UnknownProvinceError, unit_table
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,12 @@ def check_configuration(path: Path, home: Home) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding(str(path), is_fit=False, text=str(error))
         return
-    yield Finding(str(path), is_fit=True, text=f"{province.name} ({province.province_code}), {len(province.sources)} nguồn")
+    known = f"{province.name} ({province.province_code}), {len(province.sources)} nguồn"
+    yield Finding(str(path), is_fit=True, text=known)
     for subject, look in _files(province):
         yield _found(subject, look)
     for name, source in province.sources.items():
-        yield _found(f"sources.{name}", lambda name=name, source=source: probe(name, source))
+        yield _found(f"sources.{name}", partial(probe, name, source))
 
 
 def _files(province: Province) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -73,7 +75,7 @@ def _found(subject: str, look: Callable[[], str]) -> Finding:
         OSError,
         SuiteError,
         TargetError,
-        UnknownProvince,
+        UnknownProvinceError,
         UnreachableSource,
         ValueError,
     ) as error:

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from expectations.wording import count_vi
 from orchestration.settings import ConfigurationError, Home, Province, load_province, province_path
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ out = Console(highlight=False)
 _DAY = "%Y-%m-%d"
 ProvinceFile = Annotated[
     Path | None,
-    typer.Argument(show_default=False, help="Tệp YAML của tỉnh · province file [THUOCDO_PROVINCE, provinces/dak-lak.yaml]"),
+    typer.Argument(show_default=False, help="Tệp YAML của tỉnh · province file; THUOCDO_PROVINCE nếu không nói"),
 ]
 Dossiers = Annotated[int, typer.Option(min=1, help="Số hồ sơ · how many dossiers")]
 Seed = Annotated[int, typer.Option(help="Cùng số này sinh ra cùng một tỉnh · same seed, same province")]
@@ -65,12 +66,12 @@ def _quiet() -> None:
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn the errors that are written for operators into their sentence and exit code 1."""
-    from orchestration.demo import OtherSandbox, SandboxError
-    from orchestration.lock import NightRunning
+    from orchestration.demo import OtherSandboxError, SandboxError
+    from orchestration.lock import NightRunningError
 
     try:
         yield
-    except (ConfigurationError, NightRunning, OtherSandbox, SandboxError) as error:
+    except (ConfigurationError, NightRunningError, OtherSandboxError, SandboxError) as error:
         out.print(f"[red]✗[/red] {escape(str(error))}")
         raise typer.Exit(1) from None
 
@@ -115,8 +116,8 @@ def _changed(done: Night) -> str:
     stored = sum(row["rows_stored"] for row in done.counts if row["stage"] == "extract")
     read = sum(row["rows_read"] for row in done.counts if row["stage"] == "extract")
     if stored == 0:
-        return f"không có gì thay đổi, cả {_number(read)} dòng đã đọc đều như cũ (nothing changed)"
-    return f"{_number(stored)} trong {_number(read)} dòng đã đọc là mới hoặc thay đổi (new or changed)"
+        return f"không có gì thay đổi, cả {count_vi(read)} dòng đã đọc đều như cũ (nothing changed)"
+    return f"{count_vi(stored)} trong {count_vi(read)} dòng đã đọc là mới hoặc thay đổi (new or changed)"
 
 
 def _count_table(done: Night) -> Table:
@@ -128,12 +129,8 @@ def _count_table(done: Night) -> Table:
     stages = {"extract": "trích xuất", "conform": "hợp nhất"}
     for row in sorted(done.counts, key=lambda row: (row["stage"] != "extract", row["source"])):
         numbers = (row[f"rows_{name}"] for name in ("read", "stored", "unchanged", "quarantined"))
-        table.add_row(stages[row["stage"]], row["source"], *(_number(number) for number in numbers))
+        table.add_row(stages[row["stage"]], row["source"], *(count_vi(number) for number in numbers))
     return table
-
-
-def _number(value: int) -> str:
-    return f"{value:,}".replace(",", ".")
 
 
 @app.command()
@@ -165,7 +162,7 @@ def _scorecard(home: Home) -> None:
     # Resolved once, so that both files are of one publication.
     folder = home.published.resolve()
     if not folder.is_dir():
-        raise ConfigurationError(f"{home.published}: chưa có bản xuất bản nào; chạy `thuocdo night` trước (nothing published yet)")
+        raise ConfigurationError(f"{home.published}: chưa xuất bản lần nào, hãy chạy thuocdo night (nothing published)")
     out.print(render(build(pq.read_table(folder / "indicator.parquet"), pq.read_table(folder / "verdict.parquet"))))
 
 
@@ -193,7 +190,7 @@ def sandbox(
 
     with _told():
         home = Home.from_environment()
-        out.print(f"Tỉnh mẫu {_number(dossiers)} hồ sơ tại http://127.0.0.1:{port} sau vài giây; Ctrl-C để dừng.")
+        out.print(f"Tỉnh mẫu {count_vi(dossiers)} hồ sơ tại http://127.0.0.1:{port} sau vài giây; Ctrl-C để dừng.")
         serve_forever(home, dossiers=dossiers, seed=seed, port=port, faults=faults)
 
 
@@ -206,7 +203,7 @@ def demo(
 
     with _told():
         home = Home.from_environment()
-        out.print(f"Dựng tỉnh mẫu {_number(dossiers)} hồ sơ … · inventing a practice province")
+        out.print(f"Dựng tỉnh mẫu {count_vi(dossiers)} hồ sơ … · inventing a practice province")
         with practice(home, dossiers=dossiers, seed=seed, port=port, faults=faults) as served:
             _night(home, load_province(served.province_file, home=home), first=None, last=LAST_DAY)
         _scorecard(home)
@@ -218,7 +215,7 @@ def _tell_next(home: Home) -> None:
     table.add_row("Parquet", str(home.published))
     table.add_row("Giao diện · UI", "make ui → http://127.0.0.1:3000")
     table.add_row("Tra số liệu · query", f"duckdb.sql(\"FROM '{home.published}/indicator.parquet'\")")
-    table.add_row("Bước tiếp · next", "README.md: nối tỉnh của bạn · connect your own province (thuocdo check, thuocdo night)")
+    table.add_row("Bước tiếp · next", "README.md: nối tỉnh của bạn, thuocdo check · connect your own province")
     out.print(table)
 
 
@@ -239,7 +236,7 @@ def ui(
             practice(home, dossiers=dossiers, seed=seed, port=sandbox_port) as served,
             dagster_processes(home, served.province_file, port=port) as processes,
         ):
-            out.print(f"Giao diện · UI: [bold]http://127.0.0.1:{port}[/bold] (tỉnh mẫu {served.base_url}); Ctrl-C để dừng")
+            out.print(f"UI: [bold]http://127.0.0.1:{port}[/bold] (tỉnh mẫu {served.base_url}). Ctrl-C dừng")
             try:
                 while all(process.poll() is None for process in processes):
                     time.sleep(0.5)

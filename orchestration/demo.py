@@ -21,14 +21,14 @@ from sandbox.faults import FaultPlan
 from sandbox.population import DEFAULT_CLOCK, build_population
 from sandbox.server import RunningSandbox, SandboxError, running_sandbox, serve
 
-__all__ = ["LAST_DAY", "OtherSandbox", "SandboxError", "dagster_processes", "practice", "serve_forever"]
+__all__ = ["LAST_DAY", "OtherSandboxError", "SandboxError", "dagster_processes", "practice", "serve_forever"]
 
 #: The last whole day at the sandbox's clock.
 LAST_DAY: date = DEFAULT_CLOCK.date() - timedelta(days=1)
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
 
 
-class OtherSandbox(RuntimeError):
+class OtherSandboxError(RuntimeError):
     """This home was filled from another invented province."""
 
 
@@ -36,7 +36,7 @@ class OtherSandbox(RuntimeError):
 def practice(home: Home, *, dossiers: int, seed: int, port: int, faults: bool = False) -> Iterator[RunningSandbox]:
     """Serve a province from another process; its secrets are in this process's environment meanwhile.
 
-    Raises `OtherSandbox` when the home holds another invented province, `SandboxError` when the port
+    Raises `OtherSandboxError` when the home holds another invented province, `SandboxError` when the port
     is in use.
     """
     _same_province(home, dossiers=dossiers, seed=seed)
@@ -66,7 +66,7 @@ def _same_province(home: Home, **wanted: int) -> None:
         return
     held = json.loads(file.read_text(encoding="utf-8"))
     if held != wanted:
-        raise OtherSandbox(
+        raise OtherSandboxError(
             f"{home.root} đang chứa một tỉnh mẫu khác ({_options(held)}), không phải ({_options(wanted)}). "
             "Đặt THUOCDO_HOME sang thư mục khác, hoặc xóa thư mục này rồi chạy lại. · "
             "This home holds another practice province: choose another THUOCDO_HOME, or remove the folder."
@@ -94,7 +94,7 @@ def dagster_processes(home: Home, province_file: Path, *, port: int) -> Iterator
 def _process(command: Sequence[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     program = Path(sys.executable).with_name(command[0])
     # A session of its own: Ctrl-C reaches only us, and we end it in order, once.
-    process = subprocess.Popen([program, *command[1:]], env=environment, start_new_session=True)
+    process = subprocess.Popen([program, *command[1:]], env=environment, start_new_session=True)  # noqa: S603
     try:
         yield process
     finally:

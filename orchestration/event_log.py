@@ -11,6 +11,7 @@ Only public methods are overridden; the rows written are those of the parent cla
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -28,12 +29,14 @@ from dagster._serdes import ConfigurableClassData
 _INDEX = "index"
 #: Seconds to wait for another writer; the batch itself holds the file for a second or two.
 _BUSY_SECONDS = 30
+#: Dagster buffers the events of a many-day run up to this number, then stores them in one transaction.
+_BATCH = 1000
 
 
 class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
     """`SqliteEventLogStorage` whose `store_event_batch` is one transaction per database file.
 
-    Batches are only formed when the environment says DAGSTER_EVENT_BATCH_SIZE.
+    Dagster forms batches when the environment says DAGSTER_EVENT_BATCH_SIZE (see `EmbeddedStorage`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -78,6 +81,7 @@ class EmbeddedStorage(DagsterSqliteStorage):
     """Dagster's SQLite storage with the event log above; named in dagster.yaml."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_BATCH))
         super().__init__(base_dir, inst_data)
         self._event_log_storage = BatchingSqliteEventLogStorage(str(Path(base_dir) / "history" / "runs"))
 

@@ -17,7 +17,7 @@ from orchestration.partitions import ZONE
 from orchestration.settings import Home
 
 
-class NightRunning(RuntimeError):
+class NightRunningError(RuntimeError):
     """Another night is at work on this home; the text says since when."""
 
 
@@ -27,7 +27,7 @@ def _path(home: Home) -> Path:
 
 @contextmanager
 def night_lock(home: Home, *, night: str) -> Iterator[None]:
-    """Hold the right to change `home`; raises `NightRunning` at once when someone else holds it."""
+    """Hold the right to change `home`; raises `NightRunningError` at once when someone else holds it."""
     path = _path(home)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
@@ -35,7 +35,7 @@ def night_lock(home: Home, *, night: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise NightRunning(
+            raise NightRunningError(
                 f"Một đêm khác đang chạy trên {home.root} ({file.read().strip() or 'vừa bắt đầu'}). "
                 "Hãy đợi nó xong rồi chạy lại; dữ liệu không bị thay đổi."
             ) from None

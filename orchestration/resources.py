@@ -7,7 +7,6 @@ here: the value that assets see (`assets.stores.Stores`), nor settings.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 
@@ -16,9 +15,6 @@ import dagster as dg
 from assets.stores import Stores, Watcher
 from orchestration.lock import night_lock
 from orchestration.settings import Home, Province
-
-#: Dagster buffers the events of a many-day run up to this number and stores them in one transaction.
-EVENT_BATCH = 1000
 
 #: How often a long extraction says in the run's log how far it is.
 LOG_SECONDS = 10.0
@@ -70,7 +66,6 @@ def stores_resource(home: Home, province: Province, *, watcher: Watcher | None =
 
     @dg.resource(description=f"{province.name} ({province.province_code}), {home.root}")
     def stores(context: dg.InitResourceContext) -> Iterator[Stores]:
-        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENT_BATCH))
         night = context.run_id or "without-run"
         watching = watcher or LogWatcher(context.log or logging.getLogger(__name__))
         with night_lock(home, night=night):

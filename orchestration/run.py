@@ -62,7 +62,7 @@ def run_night(
 ) -> Night:
     """Run the job `nightly` for the days `first` to `last`, by default all that are due.
 
-    Raises `NightRunning` when another night holds the home, before anything is written.
+    Raises `NightRunningError` when another night holds the home, before anything is written.
     """
     with night_lock(home, night="…"):
         pass

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from expectations.wording import count_vi
+
 
 def terminal() -> Console:
     """A console on the process's own stderr.
@@ -59,7 +61,7 @@ class TerminalWatcher:
 
     def read(self, source: str, rows: int) -> None:
         """How far a source is: in the spinner, or every ten seconds as a line when piped."""
-        text = f"{source}: đã đọc {rows:,} dòng".replace(",", ".")
+        text = f"{source}: đã đọc {count_vi(rows)} dòng"
         if self._console.is_terminal:
             self.doing(text)
         elif self.seconds >= self._next_plain:

@@ -45,17 +45,16 @@ def conform_asset(raw: Iterable[Table]) -> dg.AssetsDefinition:
     upstream = [table.name for table in (*raw, *REFERENCE)]
 
     @dg.multi_asset(name="conform", specs=[spec(table, group=GROUP, deps=upstream) for table in CONFORMED])
-    def conformed(
-        context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    def conformed(stores: dg.ResourceParam[Stores]) -> Iterator[dg.MaterializeResult[Any]]:
         lake, database = stores.lake(), stores.database()
         result = conform(
             lake, database, agencies=stores.agencies, codes=stores.codes, night=stores.night, zones=stores.zones
         )
         metadata: dict[str, Any] = {"dossiers_changed": result.changed, "months_rewritten": len(result.months)}
         for count in result.counts:
-            database.record_counts(stores.night, stage="conform", source=count.source, **count_metadata(count))
-            metadata |= {f"{name}_{count.source}": value for name, value in count_metadata(count).items()}
+            counted: dict[str, Any] = {**count_metadata(count)}
+            database.record_counts(stores.night, stage="conform", source=count.source, **counted)
+            metadata |= {f"{name}_{count.source}": value for name, value in counted.items()}
             stores.watcher.say(f"hợp nhất {said(count)}")
         for table in CONFORMED:
             yield materialised(lake, table, metadata if table is CORE_DOSSIER else None)

@@ -14,6 +14,7 @@ from assets.indicators.definitions import load_definitions
 from assets.indicators.evaluate import evaluate
 from assets.shown import materialised, spec
 from assets.stores import Stores
+from expectations.wording import count_vi
 from warehouse.tables import CORE_DOSSIER, CORE_PAYMENT, CORE_UNIT, OUT_INDICATOR
 
 GROUP = "indicators"
@@ -35,7 +36,7 @@ def measure(stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult[Any]:
     lake, definitions, as_of = stores.lake(), load_definitions(), stores.as_of()
     rows = evaluate(lake, definitions, province_code=stores.province_code, as_of=as_of, start_on=stores.start_on)
     lake.replace(OUT_INDICATOR, rows)
-    stores.watcher.say(f"tính {len(definitions)} chỉ số: {rows.num_rows} dòng")
+    stores.watcher.say(f"tính {len(definitions)} chỉ số: {count_vi(rows.num_rows)} dòng")
     shown = newest_rates(rows) | {"as_of": as_of.isoformat(), "definitions": len(definitions)}
     return materialised(lake, OUT_INDICATOR, shown)
 

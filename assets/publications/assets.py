@@ -37,5 +37,5 @@ def published(stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult[Any]:
     )
     database.end_night(stores.night, as_of=as_of, publication=publication.folder.name)
     rows = {f"rows_{name}": facts.rows for name, facts in publication.tables.items()}
-    metadata = {"path": dg.MetadataValue.path(str(publication.folder)), "as_of": as_of.isoformat(), **rows}
-    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(publication.fingerprint))
+    shown: dict[str, Any] = {"path": dg.MetadataValue.path(str(publication.folder)), "as_of": as_of.isoformat()}
+    return dg.MaterializeResult(metadata=shown | rows, data_version=dg.DataVersion(publication.fingerprint))
