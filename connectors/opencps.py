@@ -5,9 +5,9 @@ a row, and the connection that joins them with the shared loop. Does not belong 
 what its codes mean.
 
 There is no "updated since" filter. A span is therefore read through several windows (axes) of day
-granularity: submitted and received month by month; released and finished, in a first load or a
-back-fill only for what came before the span (the rest came in it); and for an update the API's own
-reporting set (`top=statistic`), which holds whatever is still open. A dossier that was submitted but
+granularity: submitted and received month by month; released and finished (in a first load or a
+back-fill only for what came before the span: the rest came in it); and the API's own reporting set
+(`top=statistic`), which holds whatever was still open. A dossier that was submitted but
 never received is in none of them later on, so the days on which the store knows such dossiers are
 read again by their submission day. What changed outside every window (a paper replaced long after
 the result was handed over) is seen when its month is read again as a back-fill.
@@ -546,7 +546,7 @@ class Portal:
             if span.is_update and end == last:
                 slices += self._still_open(first, end)
             if not span.is_update and begin == first:
-                slices += self._handled_later(first, last)
+                slices += self._from_before(first, last)
             part = await self._read(slices)
             newest = max(filter(None, (newest, _newest_change(part.records, zone))), default=None)
             until = min(filter(None, (span.end, newest, None if end == last else _midnight_after(end, zone))))
@@ -557,12 +557,15 @@ class Portal:
             yield Slice(site, "submit", begin, end)
             yield Slice(site, "receive", begin, end)
 
-    def _handled_later(self, first: date, last: date) -> Iterator[Slice]:
-        """What was released or finished in the span but came before it; the rest came in the span."""
+    def _from_before(self, first: date, last: date) -> Iterator[Slice]:
+        """What came before the span and was open when it began, or was released or finished in it.
+
+        What came in the span needs no window of release: it is found by its submission or reception.
+        """
         for site in self.settings.sites:
-            for axis in ("release", "finish"):
-                for earlier in ("submit", "receive"):
-                    yield Slice(site, axis, first, last, before=(earlier, first))
+            yield Slice(site, "receive", _EARLIEST, first, statistic=(first, last))
+            yield Slice(site, "release", first, last, before=("submit", first))
+            yield Slice(site, "finish", first, last, before=("submit", first))
 
     def _still_open(self, first: date, last: date) -> Iterator[Slice]:
         """For an update: what was handled since, what is open, and what may still get papers and payments."""

@@ -159,8 +159,7 @@ def _connect(run: _Run, settings: SourceSettings) -> AbstractAsyncContextManager
 
 
 def _rows(lake: Lake, table: Table) -> int:
-    row = lake.connect(table).execute(f'SELECT count(*) FROM "{table.name}"').fetchone()
-    return int(row[0]) if row else 0
+    return int(_value(lake.connect(table), f'SELECT count(*) FROM "{table.name}"'))
 
 
 @dataclass
@@ -307,13 +306,17 @@ def sift(part: Part, lake: Lake, table: Table) -> Sifted:
     connection.execute(f"CREATE TEMP TABLE judged AS {_judged_sql(part.contract, table)}")
     names = ", ".join(f'"{name}"' for name in (*part.contract.schema.names, "record_key", "content_hash", "version"))
     changed = _arrow(connection, f"SELECT {names} FROM judged WHERE is_changed ORDER BY {SEEN}")
-    unchanged = connection.execute("SELECT count(*) FROM judged WHERE NOT is_changed").fetchone()
+    unchanged = int(_value(connection, "SELECT count(*) FROM judged WHERE NOT is_changed"))
     broken = _arrow(connection, f"SELECT * FROM checked WHERE clause IS NOT NULL ORDER BY {SEEN}")
-    return Sifted(changed, int(unchanged[0]) if unchanged else 0, broken.to_pylist())
+    return Sifted(changed, unchanged, broken.to_pylist())
 
 
 def _arrow(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
-    return connection.execute(query, parameters).to_arrow_table()
+    return connection.sql(query, params=list(parameters)).to_arrow_table()
+
+
+def _value(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    return connection.sql(query).fetchall()[0][0]
 
 
 def _checked_sql(contract: RecordContract) -> str:
@@ -364,8 +367,7 @@ def _judged_sql(contract: RecordContract, table: Table) -> str:
 
 def _after(lake: Lake, table: Table, now: datetime) -> datetime:
     """`now`, or just after the newest stored version if that is later: versions never share an instant."""
-    row = lake.connect(table).execute(f'SELECT max(extracted_at) FROM "{table.name}"').fetchone()
-    newest = row[0] if row else None
+    newest: datetime | None = _value(lake.connect(table), f'SELECT max(extracted_at) FROM "{table.name}"')
     return now.astimezone(UTC) if newest is None else max(now, newest + timedelta(microseconds=1)).astimezone(UTC)
 
 
@@ -457,7 +459,7 @@ class StoredDays:
                 known[0].append(day)
                 known[1].append(count + (known[1][-1] if known[1] else 0))
         waiting: dict[int, list[date]] = defaultdict(list)
-        for site, day in connection.execute(_WAITING_SQL).fetchall():
+        for site, day in connection.sql(_WAITING_SQL).fetchall():
             waiting[int(site)].append(day)
         return cls(days, waiting)
 
@@ -487,6 +489,6 @@ _WAITING_SQL = """
 
 
 def _rows_of(connection: duckdb.DuckDBPyConnection, axis: str) -> list[tuple[str, date, int]]:
-    return connection.execute(
+    return connection.sql(
         f"SELECT site, {axis}, count(*) FROM newest WHERE {axis} IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
