@@ -5,6 +5,7 @@ says the fact (see the claims_*.sql files).
 
 Why these orders: the one-stop system is where officers work, so it knows handling first; the portal
 saw the submission itself, while some senders copy the reception date into NgayNopHoSo (systems 3.2);
+a message may carry a random substitute for the dossier's code (systems fact 10), so its code comes last;
 digitised, reused and VNeID flags exist in the message log only (systems fact 8).
 """
 
@@ -38,7 +39,7 @@ class Fact:
 _HANDLING: tuple[Source, ...] = ("onestop", "portal", "messages")
 
 PRECEDENCE = (
-    Fact(name="dossier_code", claim="code", order=("onestop", "messages", "portal")),
+    Fact(name="dossier_code", claim="code", order=_HANDLING),
     Fact(name="unit_code", claim="unit_code", order=_HANDLING),
     Fact(name="procedure_code", claim="procedure_code", order=_HANDLING),
     Fact(name="channel", claim="channel_value", order=_HANDLING),

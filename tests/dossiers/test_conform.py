@@ -117,6 +117,15 @@ def test_records_match_through_national_codes_and_reference_ids_but_never_by_dat
     assert len(world.dossiers()) == 3
 
 
+def test_a_senders_substitute_does_not_name_the_dossier(world: World) -> None:
+    """TD may send a random MaHoSo and remember the dossier's own code in MaHoSoKhac (systems fact 10)."""
+    world.night(portal=[portal(1, dossierNo=CODE)], messages=[message("H15.99-261001-528414", MaHoSoKhac=CODE)])
+    (row,) = world.dossiers().values()
+    assert row["dossier_key"] == row["dossier_code"] == CODE
+    assert row["in_portal"]
+    assert row["in_messages"]
+
+
 def test_a_draft_that_gets_its_code_stays_one_dossier(world: World) -> None:
     world.night(portal=[portal(1, dossierStatus="", submitDate="30/09/2026 10:00:00")])
     assert list(world.dossiers()) == ["portal:10101:1"]

@@ -2,11 +2,11 @@
 CREATE OR REPLACE TEMP TABLE membership AS
 WITH named AS (
     SELECT l.label,
-        -- The public code, from the source that is believed first.
+        -- The public code, in the order of belief of precedence.py.
         coalesce(
             min(c.code) FILTER (WHERE c.source = 'onestop'),
-            min(c.code) FILTER (WHERE c.source = 'messages'),
             min(c.code) FILTER (WHERE c.source = 'portal'),
+            min(c.code) FILTER (WHERE c.source = 'messages'),
             min(c.other_code),
             min(c.source || ':' || c.record_key)
         ) AS dossier_key
