@@ -1,0 +1,1 @@
+"""The golden case: about twenty dossiers from the wire to the publication, worked out by hand (case.md)."""
