@@ -519,5 +519,3 @@ class _ProbeWalk(Walk):
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Transient(f"{call}: the answer is not a page of dossiers", hint="Check base_url") from None
         return Step()
-
-

@@ -9,7 +9,6 @@ message of a dossier is its newest: a file that is dropped again, changed or lat
 without putting an old message over a newer one.
 """
 
-
 from __future__ import annotations
 
 import asyncio

@@ -167,7 +167,7 @@ DOSSIERS = RecordContract(
         ]
     ),
     details=("files", "payment"),
-    key="\"groupId\" || ':' || CAST(\"dossierId\" AS VARCHAR)",
+    key='"groupId" || \':\' || CAST("dossierId" AS VARCHAR)',
     newest=f'try_strptime("modifiedDate", \'{_DATES[0]}\') DESC NULLS LAST, "{SEEN}" DESC',
     clauses=(
         Clause(
@@ -206,13 +206,11 @@ class Store(Protocol):
 class NothingStored:
     """An empty store: a first load."""
 
-    # ruff: noqa: ARG002
-
-    def known(self, site: int, axis: str, first: date, last: date) -> int:
+    def known(self, site: int, axis: str, first: date, last: date) -> int:  # noqa: ARG002
         """Nothing is known."""
         return 0
 
-    def unreceived(self, site: int, before: date) -> Sequence[date]:
+    def unreceived(self, site: int, before: date) -> Sequence[date]:  # noqa: ARG002
         """Nothing is waiting."""
         return ()
 

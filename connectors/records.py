@@ -183,12 +183,15 @@ def text_of(value: Any) -> str:
 
 
 def int_of(value: Any) -> int | None:
-    """A whole number, however it is spelled; None for blank text, `ValueError` for anything else."""
-    if isinstance(value, str):
-        return int(value) if value.strip() else None
+    """A whole number of 64 bits, however it is spelled; None for blank text, `ValueError` for anything else."""
+    if isinstance(value, str) and not value.strip():
+        return None
     if isinstance(value, float) and not value.is_integer():
         raise ValueError("a fraction where a whole number is expected")
-    return int(value)
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("a number beyond 64 bits")
+    return number
 
 
 def float_of(value: Any) -> float | None:

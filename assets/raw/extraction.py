@@ -122,15 +122,13 @@ def probe(name: str, settings: SourceSettings, *, home: Path | None = None) -> s
         hasty = settings.model_copy(update={"manners": settings.manners.model_copy(update={"attempts": 2})})
         return asyncio.run(opencps.probe(hasty) if isinstance(hasty, OpenCpsSettings) else igate.probe(hasty))
     except MissingSecret as error:
-        key = next(key for key, value in settings.model_dump().items() if value == error.variable)
+        key = next(key for key in type(settings).model_fields if getattr(settings, key) == error.variable)
         raise UnreachableSource(f"sources.{name}.{key}: {error}") from None
     except SourceError as error:
         raise UnreachableSource(f"sources.{name}.{error.key}: {error}") from None
 
 
-def _span(
-    window: tuple[datetime, datetime], stored: datetime | None, now: datetime, settings: SourceSettings
-) -> Span:
+def _span(window: tuple[datetime, datetime], stored: datetime | None, now: datetime, settings: SourceSettings) -> Span:
     start, end = window
     if isinstance(settings, MessageLogSettings):
         return Span(start, end, is_update=False)

@@ -72,7 +72,10 @@ def test_only_one_page_is_ever_under_way() -> None:
 
 
 def test_both_offsets_name_the_same_instant() -> None:
-    rows = [{"id": "b", "updatedDate": "2026-10-01T10:00:00.000+0700"}, {"id": "a", "updatedDate": "2026-10-01T02:00:00.000+0000"}]
+    rows = [
+        {"id": "b", "updatedDate": "2026-10-01T10:00:00.000+0700"},
+        {"id": "a", "updatedDate": "2026-10-01T02:00:00.000+0000"},
+    ]
     walk = SearchWalk(datetime(2026, 10, 1, 2, 30, tzinfo=UTC), settings())
     _, made = drive(walk, lambda _: page(rows, total=99))
     assert len(made) == 1
@@ -82,7 +85,9 @@ def test_both_offsets_name_the_same_instant() -> None:
 def test_a_row_that_slipped_over_a_page_border_by_a_deletion_is_found_by_a_second_walk() -> None:
     # d c | b a: when d is deleted after page 0, b slips onto page 0 and page 1 begins with a.
     before, after = [row("d", 9), row("c", 7)], [row("a", 3)]
-    replies = iter([page(before, total=4), page(after, total=3), page([row("c", 7), row("b", 5)], total=3), page(after, total=3)])
+    replies = iter(
+        [page(before, total=4), page(after, total=3), page([row("c", 7), row("b", 5)], total=3), page(after, total=3)]
+    )
     read, made = drive(SearchWalk(START, settings()), lambda _: next(replies))
     assert "b" in ids(read)
     assert [asked(call)["page"] for call in made] == ["0", "1", "0", "1"]
@@ -108,7 +113,10 @@ def test_a_search_that_keeps_shrinking_fails_with_words() -> None:
     totals = iter(range(1000, 0, -1))
     rows = [[row("b", 5), row("a", 4)], [row("c", 1)]]
     with pytest.raises(Transient, match="vanish"):
-        drive(SearchWalk(START + timedelta(hours=3), settings()), lambda call: page(rows[int(asked(call)["page"])], total=next(totals)))
+        drive(
+            SearchWalk(START + timedelta(hours=3), settings()),
+            lambda call: page(rows[int(asked(call)["page"])], total=next(totals)),
+        )
 
 
 def test_no_dossiers_at_all_is_doubted_when_some_are_stored() -> None:
@@ -126,17 +134,31 @@ def test_no_dossiers_at_all_is_doubted_when_some_are_stored() -> None:
         ({"dossierStatus": "2"}, {"dossierStatusId": 2, "dossierStatusName": None}),
         ({"dossierStatus": [{"id": 2}]}, {"dossierStatusId": 2}),
         ({"procedure": {"code": "1.001612", "translate": {"name": "x"}}}, {"procedureCode": "1.001612"}),
-        ({"procedure": {"code": "1.001612", "translate": [{"languageId": 228, "name": "x"}]}}, {"procedureCode": "1.001612"}),
+        (
+            {"procedure": {"code": "1.001612", "translate": [{"languageId": 228, "name": "x"}]}},
+            {"procedureCode": "1.001612"},
+        ),
         ({"procedureLevel": 4}, {"procedureLevel": "4"}),
         ({"procedureLevel": {"id": "x", "code": "TT"}}, {"procedureLevel": "TT"}),
-        ({"agency": {"id": "62", "code": "H15.1", "name": "UBND"}}, {"agencyId": "62", "agencyCode": "H15.1", "agencyName": "UBND"}),
+        (
+            {"agency": {"id": "62", "code": "H15.1", "name": "UBND"}},
+            {"agencyId": "62", "agencyCode": "H15.1", "agencyName": "UBND"},
+        ),
         ({"applyMethod": 1}, {"applyMethodId": 1, "applyMethodName": None}),
-        ({"paymentRequestData": {"paidDate": "2026-10-01T02:00:00.000+0000"}}, {"paidDate": "2026-10-01T02:00:00.000+0000"}),
+        (
+            {"paymentRequestData": {"paidDate": "2026-10-01T02:00:00.000+0000"}},
+            {"paidDate": "2026-10-01T02:00:00.000+0000"},
+        ),
         ({"paymentRequestData": None}, {"paidDate": None}),
         ({"currentTask": {"assignee": 1}}, {"id": "x"}),
         ({"currentTask": [{"assignee": 1}]}, {"id": "x"}),
         (
-            {"dossierFormFile": [{"id": "f", "procedureForm": {"id": "p1"}, "file": [{"id": 1}, {"id": 2}]}, {"id": "f2"}]},
+            {
+                "dossierFormFile": [
+                    {"id": "f", "procedureForm": {"id": "p1"}, "file": [{"id": 1}, {"id": 2}]},
+                    {"id": "f2"},
+                ]
+            },
             {"formFiles": [{"formId": "p1", "fileCount": 2}, {"formId": "f2", "fileCount": 0}]},
         ),
     ],
@@ -157,7 +179,10 @@ def test_a_status_that_is_no_number_is_broken_and_its_neighbours_are_not() -> No
 
 def test_fees_are_asked_for_in_batches_and_given_back_by_dossier() -> None:
     def respond(call: Call) -> Reply:
-        lines = [{"id": f"{key}-1", "amount": 15000.0, "paid": "0", "dossier": {"id": key}} for key in asked(call)["dossier-ids"].split(",")]
+        lines = [
+            {"id": f"{key}-1", "amount": 15000.0, "paid": "0", "dossier": {"id": key}}
+            for key in asked(call)["dossier-ids"].split(",")
+        ]
         return Reply(200, {}, msgspec.json.encode([line for line in lines if line["id"] != "b-1"]))
 
     walk = FeeWalk(["a", "b", "c"], settings(fee_batch=2))

@@ -1,5 +1,6 @@
 """The loop against a real server that misbehaves: retries, pauses and tokens are only true on a socket."""
 
+# ruff: noqa: ARG001, ARG002  an endpoint takes a request whether it looks at it or not
 from __future__ import annotations
 
 import asyncio

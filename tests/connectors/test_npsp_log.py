@@ -17,11 +17,18 @@ from connectors.settings import MessageLogSettings
 from tests.connectors.test_igate import START
 
 SPAN = Span(START, START, is_update=False)
-PAPER = {"MaThanhPhanHoSo": "TP1", "TenTepDinhKem": "cccd-nguyen-van-a.pdf", "DuocSoHoa": "1", "DuongDanTaiTepTin": "/nguyen-van-a"}
+PAPER = {
+    "MaThanhPhanHoSo": "TP1",
+    "TenTepDinhKem": "cccd-nguyen-van-a.pdf",
+    "DuocSoHoa": "1",
+    "DuongDanTaiTepTin": "/nguyen-van-a",
+}
 
 
 def call(service: str, *records: dict[str, Any]) -> str:
-    return json.dumps({"madonvi": "H15", "service": service, "isUpdating": "False", "data": records}, ensure_ascii=False)
+    return json.dumps(
+        {"madonvi": "H15", "service": service, "isUpdating": "False", "data": records}, ensure_ascii=False
+    )
 
 
 def read(folder: Path, consumed: dict[str, Any] | None = None, **changes: Any) -> list[Batch]:
@@ -76,7 +83,9 @@ def test_blank_lines_are_nothing() -> None:
 
 def test_files_are_read_in_sending_order_and_consumed_by_name_size_and_sum(tmp_path: Path) -> None:
     (tmp_path / "2026-10-02_0001.ndjson").write_text(call("DongBoHoSoMC", {"MaHoSo": "late"}) + "\n")
-    (tmp_path / "2026-10-01_0001.ndjson").write_text(call("DongBoHoSoMC", {"MaHoSo": "early"}, {"MaHoSo": "next"}) + "\n")
+    (tmp_path / "2026-10-01_0001.ndjson").write_text(
+        call("DongBoHoSoMC", {"MaHoSo": "early"}, {"MaHoSo": "next"}) + "\n"
+    )
     batches = read(tmp_path)
     assert codes(batches) == ["early", "next", "late"]
     positions = batches[0].parts[0].records["position"].to_pylist()
@@ -120,7 +129,11 @@ def test_a_record_that_cannot_be_typed_does_not_shift_the_positions_of_others(tm
 def test_of_a_file_only_its_being_there_is_kept(tmp_path: Path) -> None:
     records = (
         {"MaHoSo": "1", "TaiLieuNop": [PAPER, {"MaThanhPhanHoSo": "TP2", "DuongDanTaiTepTin": " "}]},
-        {"MaHoSo": "2", "TaiLieuNop": None, "DanhSachGiayToKetQua": [{"MaGiayToKetQua": "K", "DuongDanTepTinKetQua": "/x"}]},
+        {
+            "MaHoSo": "2",
+            "TaiLieuNop": None,
+            "DanhSachGiayToKetQua": [{"MaGiayToKetQua": "K", "DuongDanTepTinKetQua": "/x"}],
+        },
         {"MaHoSo": "3", "TaiLieuNop": []},
     )
     (tmp_path / "a.ndjson").write_text(call("DongBoHoSoMC", *records))

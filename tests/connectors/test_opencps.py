@@ -9,7 +9,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from connectors.opencps import ALL_SYSTEMS, STATUSES, DetailWalk, ListWalk, Slice, months, runs
+from connectors.opencps import ALL_SYSTEMS, DOSSIERS, STATUSES, DetailWalk, ListWalk, NothingStored, Slice, months, runs
 from connectors.protocol import Call, Permanent, Reply, Transient, Walk
 from connectors.settings import OpenCpsSettings
 
@@ -41,7 +41,9 @@ def asked(call: Call) -> dict[str, str]:
 
 def drive(walk: Walk, respond: Callable[[Call], Reply]) -> tuple[list[bytes], list[Call]]:
     """Answer every call in the order asked; what was read and what was asked."""
-    waiting, made, read = list(walk.begin()), [], []
+    waiting = list(walk.begin())
+    made: list[Call] = []
+    read: list[bytes] = []
     while waiting:
         call = waiting.pop(0)
         made.append(call)
@@ -115,14 +117,11 @@ def test_an_empty_answer_is_believed_only_after_further_ones() -> None:
     assert len(made) == 3
 
 
-class Knows:
+class Knows(NothingStored):
     """A store that knows three dossiers on any day."""
 
-    def known(self, site: int, axis: str, first: date, last: date) -> int:
+    def known(self, site: int, axis: str, first: date, last: date) -> int:  # noqa: ARG002
         return 3
-
-    def unreceived(self, site: int, before: date) -> Sequence[date]:
-        return ()
 
 
 def test_an_empty_answer_where_the_store_knows_dossiers_fails_instead_of_saying_nothing() -> None:
@@ -167,7 +166,11 @@ def test_a_day_and_status_beyond_the_limit_is_an_error_that_says_whom_to_ask() -
 def test_the_reporting_set_is_divided_by_the_day_of_reception() -> None:
     def respond(call: Call) -> Reply:
         query = asked(call)
-        assert (query["top"], query["fromStatisticDate"], query["toStatisticDate"]) == ("statistic", "01/05/2024", "02/05/2024")
+        assert (query["top"], query["fromStatisticDate"], query["toStatisticDate"]) == (
+            "statistic",
+            "01/05/2024",
+            "02/05/2024",
+        )
         return answer([1]) if "fromReceiveDate" in query else answer([1, 2], total=10)
 
     statistic = Slice(7, "receive", statistic=(date(2024, 5, 1), date(2024, 5, 2)))
@@ -248,8 +251,6 @@ def test_months_and_runs_cover_every_day() -> None:
 
 
 def test_no_personal_field_is_part_of_the_contract() -> None:
-    from connectors.opencps import DOSSIERS
-
     names = " ".join(DOSSIERS.schema.names).lower()
     assert not any(word in names for word in ("applicant", "address", "email", "tel", "contact", "delegate", "user"))
     assert pa.types.is_list(DOSSIERS.schema.field("files").type)
