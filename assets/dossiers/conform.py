@@ -165,6 +165,7 @@ def _refuse_unknown_units(connection: duckdb.DuckDBPyConnection, agencies: Path)
         raise MeaningError(f"{agencies}: unit_code is not a unit of the province (first ones: {listed})")
 
 
+#: Every query that decides what a core row says; when one of them changes, everything is conformed again.
 _SQL_FILES = (
     "macros",
     "identifiers",
@@ -172,7 +173,9 @@ _SQL_FILES = (
     "claims_onestop",
     "claims_messages",
     "coded",
+    "membership",
     "merged",
+    "settled",
 )
 
 
