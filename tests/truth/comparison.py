@@ -1,0 +1,129 @@
+"""Published and true rows side by side, and what differs, as a table that a person can read.
+
+Belongs here: the outer joins. Does not belong here: what is true (`independent.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+
+from tests.truth.independent import KEY, Truth, is_received, resolved_at, vietnam_day
+
+SHOWN = 20
+_COUNTS = ("numerator", "denominator")
+#: Facts that stand in both tables under one name.
+_SAME = (
+    "unit_code",
+    "unit_level",
+    "procedure_code",
+    "channel",
+    "has_fee",
+    "service_level",
+    "is_result_required",
+    "status_code",
+    "submitted_at",
+    "received_at",
+    "due_at",
+    "completed_at",
+    "returned_at",
+    "transaction_count",
+    "online_transaction_count",
+    "component_count",
+    "supplement_count",
+    "in_portal",
+    "in_onestop",
+    "in_messages",
+)
+
+
+def indicator_differences(published: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose counts differ, or that only one side has: KEY, ours and truth of both counts."""
+    ours = published.assign(period_start=pd.to_datetime(published.period_start).astype("datetime64[us]"))
+    joined = ours[[*KEY, *_COUNTS]].merge(
+        expected[[*KEY, *_COUNTS]], on=KEY, how="outer", suffixes=("_ours", "_truth"), validate="one_to_one"
+    )
+    equal = pd.Series(data=True, index=joined.index)
+    for name in _COUNTS:
+        equal &= joined[f"{name}_ours"] == joined[f"{name}_truth"]
+    return joined[~equal]
+
+
+def dossier_differences(published: pd.DataFrame, truth: Truth, *, refused: Collection[str] = ()) -> pd.DataFrame:
+    """Facts that differ, dossier by dossier: name, fact, ours, truth; a missing dossier differs in every fact.
+
+    `refused` are the codes of one-stop records that broke the contract and stand in quarantine: the
+    publication cannot know that the one-stop has them, and must not pretend to.
+    """
+    facts = true_facts(truth.dossier)
+    facts["in_onestop"] &= ~facts.dossier_code.isin(refused)
+    ours, true = _named(published), _named(facts)
+    names = true.index.union(ours.index)
+    ours, true = ours.reindex(names), true.reindex(names)
+    # A portal lists files only. Where it lists none, the one-stop's list of papers speaks (precedence of lists),
+    # and the truth, which looks at the portal there, does not tell its length; it is never empty.
+    silent = (true.in_portal & true.in_onestop & ~true.in_messages).eq(other=True) & (true.component_count == 0)
+    true["component_count"] = true.component_count.mask(silent, ours.component_count.clip(lower=1))
+    return pd.concat([_differences(ours[fact], true[fact], fact) for fact in true.columns], ignore_index=True)
+
+
+def payment_differences(published: pd.DataFrame, dossier: pd.DataFrame, truth: Truth) -> pd.DataFrame:
+    """The same for settled transactions, told apart within a dossier by amount."""
+    codes = dossier.set_index("dossier_key").dossier_code
+    settled = published[published.is_settled].assign(dossier_code=lambda rows: rows.dossier_key.map(codes))
+    ours, true = _numbered(settled), _numbered(truth.payment)
+    names = true.index.union(ours.index)
+    ours, true = ours.reindex(names), true.reindex(names)
+    facts = ("amount_vnd", "method", "paid_at", "unit_code", "unit_level", "has_fee")
+    return pd.concat([_differences(ours[fact], true[fact], fact) for fact in facts], ignore_index=True)
+
+
+def true_facts(dossier: pd.DataFrame) -> pd.DataFrame:
+    """The truth in the columns of the published table, every one that both have."""
+    resolved = resolved_at(dossier)
+    derived = {
+        "dossier_code": dossier.dossier_code,
+        "resolved_at": resolved,
+        "submitted_on": vietnam_day(dossier.submitted_at),
+        "received_on": vietnam_day(dossier.received_at),
+        "due_on": vietnam_day(dossier.due_at),
+        "resolved_on": vietnam_day(resolved),
+        "paid_on": vietnam_day(dossier.paid_at),
+        "is_received": is_received(dossier),
+        "is_resolved": resolved.notna(),
+        "is_processed_online": dossier.step_count > 0,
+        "is_fee_waived": (dossier.fee_line_count > 0) & dossier.fee_waived,
+        "is_paid_online": dossier.paid_online,
+        "has_component_attachment": dossier.component_attached > 0,
+        "has_digitised_component": dossier.component_digitised > 0,
+        "has_electronic_result": dossier.electronic_result,
+        "is_reused": dossier.component_reused > 0,
+        "is_vneid_verified": dossier.vneid_verified,
+    }
+    return dossier[list(_SAME)].assign(**derived)
+
+
+def _named(facts: pd.DataFrame) -> pd.DataFrame:
+    """Facts by the dossier's public code; a draft has none and goes by when, where and what it asks for."""
+    draft = "draft " + facts.submitted_at.astype("str") + " " + facts.unit_code + " " + facts.procedure_code
+    name = facts.dossier_code.fillna(draft)
+    return facts.set_index(name + "#" + facts.groupby(name).cumcount().astype("str"))
+
+
+def _numbered(payments: pd.DataFrame) -> pd.DataFrame:
+    ordered = payments.sort_values(["dossier_code", "amount_vnd"], ascending=[True, False])
+    number = ordered.groupby("dossier_code").cumcount()
+    return ordered.set_index(ordered.dossier_code + "#" + number.astype("str"))
+
+
+def _differences(ours: pd.Series[Any], true: pd.Series[Any], fact: str) -> pd.DataFrame:
+    said = pd.to_datetime(ours).astype("datetime64[us]") if fact.endswith("_on") else ours
+    differ = ~((said == true) | (said.isna() & true.isna()))
+    return pd.DataFrame({"dossier": said.index[differ], "fact": fact, "ours": said[differ], "truth": true[differ]})
+
+
+def report(what: str, differences: pd.DataFrame) -> str:
+    """The first differences, for the message of a failed test."""
+    return f"{len(differences)} {what} differ from the truth\n{differences.head(SHOWN).to_string(index=False)}"
