@@ -1,6 +1,6 @@
 # Everything a developer or an operator types. `make` alone lists it.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -16,10 +16,11 @@ install: $(STAMP) ## Virtual environment with the locked versions (again only wh
 
 # Wheels are checked against the lock's hashes; the project itself is installed last, editable.
 $(STAMP): requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "Installing into $(VENV) (a minute or two, once) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
 
 run: $(STAMP) ## Practice province, one night, scorecard
 	$(BIN)/thuocdo demo
@@ -49,8 +50,8 @@ format: $(STAMP) ## Let ruff lay out the code
 	$(BIN)/ruff check --fix .
 
 $(BENCH): $(STAMP) requirements-bench.lock
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-bench.lock
-	touch $@
+	@$(BIN)/python -m pip install -qq --require-hashes --requirement requirements-bench.lock
+	@touch $@
 
 bench: $(BENCH) ## Benchmarks, written to benchmarks/README.md (half an hour)
 	$(BIN)/python -m benchmarks

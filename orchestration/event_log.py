@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
+import dagster as dg
 import sqlalchemy as sa
 from dagster import EventLogEntry
 
@@ -25,6 +26,8 @@ from dagster import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+
+from orchestration.settings import Home
 
 _INDEX = "index"
 #: Seconds to wait for another writer; the batch itself holds the file for a second or two.
@@ -78,7 +81,11 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
 
 
 class EmbeddedStorage(DagsterSqliteStorage):
-    """Dagster's SQLite storage with the event log above; named in dagster.yaml."""
+    """Dagster's SQLite storage with the event log above; named in dagster.yaml.
+
+    It lies in `base_dir`, by default in DAGSTER_HOME, and without that in the home of THUOCDO_HOME, so
+    that `dagster dev` in a clone finds the same runs as the command line.
+    """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_BATCH))
@@ -86,6 +93,12 @@ class EmbeddedStorage(DagsterSqliteStorage):
         self._event_log_storage = BatchingSqliteEventLogStorage(str(Path(base_dir) / "history" / "runs"))
 
     @classmethod
+    def config_type(cls) -> dict[str, dg.Field]:
+        """What dagster.yaml may say."""
+        return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
+
+    @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
         """Build from dagster.yaml."""
-        return cls.from_local(inst_data=inst_data, **config_value)
+        said = config_value.get("base_dir") or os.environ.get("DAGSTER_HOME")
+        return cls.from_local(said or str(Home.from_environment().dagster), inst_data)

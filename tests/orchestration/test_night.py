@@ -1,0 +1,153 @@
+"""A whole night as an operator runs it: the command, a served province, files read back with other tools.
+
+At this level because only here do the parts meet: extraction, checks, indicators, verdicts and
+publication in one Dagster run. The numbers themselves are tested where they are made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from orchestration.settings import Home
+from sandbox.server import RunningSandbox
+from tests.orchestration.conftest import START_ON, Command
+from warehouse.database import Database
+
+LAST = "2026-10-31"
+
+
+@pytest.fixture(scope="module")
+def first_night(served: RunningSandbox, thuocdo: Command) -> str:
+    done = thuocdo("night", str(served.province_file), "--to", LAST)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _home(served: RunningSandbox) -> Home:
+    return Home.from_environment({"THUOCDO_HOME": str(served.home)})
+
+
+@pytest.mark.usefixtures("first_night")
+def test_every_row_read_is_accounted_for(served: RunningSandbox) -> None:
+    database = Database.open(_home(served).database_url)
+    night = database.last_night()
+    assert night is not None
+    counts = database.counts(night)
+    assert {(row["stage"], row["source"]) for row in counts} == {
+        (stage, source) for stage in ("extract", "conform") for source in ("portal", "onestop", "messages", "progress")
+    }
+    for row in counts:
+        assert row["rows_read"] == row["rows_stored"] + row["rows_unchanged"] + row["rows_quarantined"]
+        assert row["rows_read"] > 0
+
+
+@pytest.mark.usefixtures("first_night")
+def test_the_publication_is_as_of_the_end_of_the_last_day(served: RunningSandbox, thuocdo: Command) -> None:
+    folder = _home(served).published.resolve()
+    instants = duckdb.sql(f"SELECT DISTINCT as_of::VARCHAR FROM '{folder}/indicator.parquet'").fetchall()
+    (instant,) = [json.loads((folder / "datapackage.json").read_text(encoding="utf-8")).get("as_of")]
+    assert len(instants) == 1
+    assert instant is None or instant.startswith("2026-10-31T17:00:00")
+    assert thuocdo("verify").returncode == 0
+
+
+@pytest.mark.usefixtures("first_night")
+def test_the_ui_would_show_the_run_and_every_day(served: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(_home(served).dagster))
+    with dg.DagsterInstance.get() as instance:
+        assert not instance.telemetry_enabled
+        (run,) = instance.get_runs(filters=dg.RunsFilter(job_name="nightly"), limit=1)
+        assert run.status == dg.DagsterRunStatus.SUCCESS
+        days = dg.DailyPartitionsDefinition(START_ON, end_date="2026-11-01", timezone="Asia/Ho_Chi_Minh")
+        for name in ("raw_portal", "raw_onestop", "raw_messages", "raw_progress"):
+            assert instance.get_materialized_partitions(dg.AssetKey(name)) == set(days.get_partition_keys())
+
+
+def test_a_second_night_says_that_nothing_changed(
+    first_night: str, served: RunningSandbox, thuocdo: Command
+) -> None:
+    assert "nothing changed" not in first_night
+    before = _published(served)
+    done = thuocdo("night", str(served.province_file), "--to", LAST)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing changed" in done.stdout
+    assert _published(served) == before
+
+
+def _published(served: RunningSandbox) -> Counter[tuple[object, ...]]:
+    """Every published indicator with its counts."""
+    folder = _home(served).published.resolve()
+    query = f"SELECT * EXCLUDE (as_of) FROM '{folder}/indicator.parquet' WHERE denominator > 0"
+    return Counter(duckdb.sql(query).fetchall())
+
+
+@pytest.mark.usefixtures("first_night")
+def test_the_scorecard_names_the_four_rates(thuocdo: Command) -> None:
+    done = thuocdo("scorecard")
+    assert done.returncode == 0, done.stderr
+    for name in ("Nộp trực tuyến", "Thanh toán trực tuyến", "Số hóa hồ sơ", "Tái sử dụng dữ liệu"):
+        assert name in done.stdout
+
+
+def test_two_nights_at_once(served: RunningSandbox, thuocdo: Command) -> None:
+    with (served.home / "night.lock").open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = thuocdo("night", str(served.province_file), "--to", LAST)
+    assert done.returncode == 1
+    assert "Một đêm khác đang chạy" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_night_without_its_secret_fails_with_one_sentence(
+    served: RunningSandbox, thuocdo: Command, tmp_path: Path
+) -> None:
+    done = thuocdo(
+        "night", str(served.province_file), "--to", LAST, "--from", LAST, THUOCDO_HOME=str(tmp_path), THUOCDO_PORTAL_PASSWORD=""
+    )
+    assert done.returncode == 1
+    assert "environment variable THUOCDO_PORTAL_PASSWORD is not set" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_check_reaches_every_source(served: RunningSandbox, thuocdo: Command) -> None:
+    done = thuocdo("check", str(served.province_file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for subject in ("departments", "agencies", "codes", "definitions", "targets", "portal", "onestop", "messages"):
+        assert subject in done.stdout
+
+
+def test_check_names_the_key_of_a_wrong_secret(served: RunningSandbox, thuocdo: Command) -> None:
+    done = thuocdo("check", str(served.province_file), THUOCDO_PORTAL_PASSWORD="sai", THUOCDO_ONESTOP_CLIENT_SECRET="")
+    assert done.returncode == 1
+    assert "sources.portal.password_env" in done.stdout or "sources.portal.username_env" in done.stdout
+    assert "sources.onestop.client_secret_env" in done.stdout
+    assert "sai" not in done.stdout.replace("sai lệch", "")
+
+
+def test_check_names_a_wrong_key_of_the_file(served: RunningSandbox, thuocdo: Command, tmp_path: Path) -> None:
+    file = tmp_path / "tinh.yaml"
+    shutil.copy(served.province_file, file)
+    file.write_text(file.read_text(encoding="utf-8").replace("province_code: H15", "province_code: 66"), encoding="utf-8")
+    done = thuocdo("check", str(file))
+    assert done.returncode == 1
+    assert "province_code" in done.stdout
+
+
+def test_a_home_of_another_practice_province_is_refused(thuocdo: Command) -> None:
+    done = thuocdo("demo", "--dossiers", "301", "--seed", "7")
+    assert done.returncode == 1
+    assert "--dossiers 300 --seed 7" in done.stdout
+
+
+def test_nothing_published_yet_is_said(thuocdo: Command, tmp_path: Path) -> None:
+    done = thuocdo("scorecard", THUOCDO_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "thuocdo night" in done.stdout
