@@ -86,6 +86,8 @@ STATUSES = (
 #: Before this day no portal of this kind existed: lower end of the reporting set when it must be divided.
 _EARLIEST = date(2010, 1, 1)
 _LATEST = date(2099, 12, 31)
+#: Months are stored together until they make so many rows, for each of which two more calls may follow.
+BATCH_ROWS = 2_000
 #: An empty answer is also what a failed search looks like; it is believed after so many further answers.
 _ZERO_CONFIRMATIONS = 2
 #: A slice whose rows and total disagree is read again so often before it is divided.
@@ -530,25 +532,33 @@ class Portal:
     store: Store
 
     async def batches(self, span: Span) -> AsyncIterator[Batch]:
-        """One batch a month over all sites; each carries how far the source was read once it is stored.
+        """Batches of whole months over all sites; each carries how far the source was read once it is stored.
 
-        That is the end of the month, or the newest change seen if that is earlier: by the source's
-        clock, whatever ours says.
+        That is the end of its last month, or the newest change seen if that is earlier: by the
+        source's clock, whatever ours says.
         """
         zone = ZoneInfo(self.settings.zone)
         first = span.start.astimezone(zone).date() - timedelta(days=self.settings.overlap_days)
         last = max(first, span.end.astimezone(zone).date())
+        gathered = Pages(DOSSIERS.schema)
         newest: datetime | None = None
         for begin, end in months(first, last):
-            slices = [*self._monthly(begin, end)]
-            if span.is_update and end == last:
-                slices += self._still_open(first, end)
-            if not span.is_update and begin == first:
-                slices += self._from_before(first, last)
-            part = await self._read(slices)
-            newest = max(filter(None, (newest, _newest_change(part.records, zone))), default=None)
+            await self._read(self._windows(span, (first, last), (begin, end)), gathered)
+            if gathered.rows < BATCH_ROWS and end < last:
+                continue
+            records, broken = gathered.take()
+            newest = max(filter(None, (newest, _newest_change(records, zone))), default=None)
             until = min(filter(None, (span.end, newest, None if end == last else _midnight_after(end, zone))))
-            yield Batch((part,), {STREAM: {"until": until.isoformat()}} if newest else {})
+            cursors = {STREAM: {"until": until.isoformat()}} if newest else {}
+            yield Batch((Part(DOSSIERS, records, broken),), cursors)
+
+    def _windows(self, span: Span, whole: tuple[date, date], month: tuple[date, date]) -> list[Slice]:
+        slices = [*self._monthly(*month)]
+        if span.is_update and month[1] == whole[1]:
+            slices += self._still_open(*whole)
+        if not span.is_update and month[0] == whole[0]:
+            slices += self._from_before(*whole)
+        return list(dict.fromkeys(slices))
 
     def _monthly(self, begin: date, end: date) -> Iterator[Slice]:
         for site in self.settings.sites:
@@ -575,19 +585,15 @@ class Portal:
             for begin, end in runs(self.store.unreceived(site, first)):
                 yield Slice(site, "submit", begin, end)
 
-    async def _read(self, slices: Sequence[Slice]) -> Part:
-        gathered = Pages(DOSSIERS.schema)
+    async def _read(self, slices: Sequence[Slice], gathered: Pages) -> None:
         reader = Reader(_LIST_SCHEMA)
 
         def typed(step: Step) -> Typed:
             page = reader.read(step.records, where=lambda index: f"{step.where}#{index}")
             return replace(page, records=_as_dossiers(page.records, step.origin))
 
-        walk = ListWalk(list(dict.fromkeys(slices)), self.settings, self.store)
-        async for page in self.loop.pages(walk, typed):
+        async for page in self.loop.pages(ListWalk(slices, self.settings, self.store), typed):
             gathered.add(page)
-        records, broken = gathered.take()
-        return Part(DOSSIERS, records, broken)
 
     async def complete(self, records: pa.Table) -> Completed:
         """Fetch files and payments; a dossier whose cannot be had is left out and named as broken."""

@@ -28,6 +28,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.raw.tables import RAW_ONESTOP, RAW_PORTAL, RAW_TABLES
 from connectors import igate, npsp_log, opencps
@@ -297,16 +298,27 @@ def sift(part: Part, lake: Lake, table: Table) -> Sifted:
     """Hash, deduplicate, check and compare the records of a batch, in DuckDB.
 
     `changed` has the wire columns, `record_key`, `content_hash` and `version` (1, 2, … per record).
+    Only keys and hashes pass through DuckDB; the records themselves are picked from the batch.
     """
     connection = lake.connect(table)
     connection.register("batch", part.records)
     connection.execute(f"CREATE TEMP TABLE checked AS {_checked_sql(part.contract)}")
     connection.execute(f"CREATE TEMP TABLE judged AS {_judged_sql(part.contract, table)}")
-    names = ", ".join(f'"{name}"' for name in (*part.contract.schema.names, "record_key", "content_hash", "version"))
-    changed = _arrow(connection, f"SELECT {names} FROM judged WHERE is_changed ORDER BY {SEEN}")
-    unchanged = int(_value(connection, "SELECT count(*) FROM judged WHERE NOT is_changed"))
-    broken = _arrow(connection, f"SELECT * FROM checked WHERE clause IS NOT NULL ORDER BY {SEEN}")
-    return Sifted(changed, unchanged, broken.to_pylist())
+    chosen = f"SELECT {SEEN}, record_key, content_hash, version FROM judged WHERE is_changed ORDER BY {SEEN}"
+    refused = f"SELECT {SEEN}, record_key, content_hash, clause FROM checked WHERE clause IS NOT NULL ORDER BY {SEEN}"
+    return Sifted(
+        changed=_picked(part.records, _arrow(connection, chosen)),
+        unchanged=int(_value(connection, "SELECT count(*) FROM judged WHERE NOT is_changed")),
+        broken=_picked(part.records, _arrow(connection, refused)).to_pylist(),
+    )
+
+
+def _picked(records: pa.Table, chosen: pa.Table) -> pa.Table:
+    """The records that `chosen` names by `SEEN`, with its other columns; both are in order of `SEEN`."""
+    picked = records.filter(pc.is_in(records[SEEN], value_set=chosen[SEEN].combine_chunks())).drop_columns([SEEN])
+    for name in chosen.column_names[1:]:
+        picked = picked.append_column(name, chosen[name])
+    return picked
 
 
 def _arrow(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
@@ -318,14 +330,16 @@ def _value(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
 
 
 def _checked_sql(contract: RecordContract) -> str:
-    """Every distinct record with key, hash and the first clause that it breaks."""
+    """Key, hash and the first clause that it breaks, of every distinct record."""
+    position = f', "{contract.position}"' if contract.position else ""
     clauses = " ".join(
         f"WHEN NOT coalesce({clause.predicate}, false) THEN {index}" for index, clause in enumerate(contract.clauses)
     )
     copies = f"PARTITION BY coalesce(record_key, '#' || {SEEN}) ORDER BY {contract.newest}"
     single = f"QUALIFY row_number() OVER ({copies}) = 1"
     return f"""
-        SELECT *, {contract.key} AS record_key, {_hash_sql(contract)} AS content_hash, CASE {clauses} END AS clause
+        SELECT {SEEN}{position}, {contract.key} AS record_key, {_hash_sql(contract)} AS content_hash,
+            CASE {clauses} END AS clause
         FROM batch {"" if contract.position else single}
     """
 

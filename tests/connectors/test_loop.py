@@ -235,9 +235,10 @@ def test_a_token_that_ends_mid_walk_is_renewed_and_no_page_is_lost(monkeypatch: 
 
 
 def test_a_token_is_renewed_before_its_stated_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = OneStopServer(good_for=99, expires_in=1, pause=0.3)
+    server = OneStopServer(good_for=99, expires_in=2, pause=0.5)
     assert len(walk_onestop(server, monkeypatch)) == 5
-    assert (server.tokens, server.refused) == (2, 0)
+    assert server.tokens > 1
+    assert server.refused == 0
 
 
 def test_a_fresh_token_that_opens_nothing_is_final(monkeypatch: pytest.MonkeyPatch) -> None:

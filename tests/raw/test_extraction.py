@@ -14,6 +14,7 @@ import stamina
 from assets.raw import extraction
 from assets.raw.extraction import SourceCount, UnreachableSource, extract, probe
 from assets.raw.tables import RAW_MESSAGES, RAW_ONESTOP, RAW_PORTAL, RAW_PROGRESS
+from connectors import opencps
 from connectors.settings import MessageLogSettings, SourceSettings
 from sandbox.people import people
 from sandbox.population import VIETNAM, Population
@@ -102,6 +103,8 @@ def test_killed_between_append_and_cursor_the_next_run_stores_nothing_twice(
 ) -> None:
     undisturbed = Home(tmp_path / "undisturbed", sources_of(sandbox))
     undisturbed.night("n1")
+
+    monkeypatch.setattr(opencps, "BATCH_ROWS", 1)
 
     def die(*_: Any, **__: Any) -> None:
         raise Killed
@@ -237,7 +240,8 @@ def test_counts_that_do_not_close_cannot_be_made() -> None:
         SourceCount("portal", 3, 1, 1, 0, SEPTEMBER, NOW)
 
 
-def test_progress_is_told_while_it_happens(home: Home) -> None:
+def test_progress_is_told_while_it_happens(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opencps, "BATCH_ROWS", 1)
     heard: list[tuple[str, int]] = []
     extract(
         "portal",
