@@ -260,23 +260,19 @@ def test_quarantine_names_what_was_kept_out_and_why(golden: Golden) -> None:
 
 
 def test_every_row_of_the_wire_is_accounted_for(golden: Golden) -> None:
-    """(read, stored, unchanged, quarantined) of the first night, counted in the files by hand.
+    """(read and not merely seen again, stored, quarantined) of the first night, counted in the files by hand.
 
-    portal: 3 + 1 + 8 records in three lists, less 3010, which has no date and so is in no window; 1002 comes
-    twice, in February by its submission and in March by its reception (a batch is a month); 3022 breaks
-    the contract. messages: 1 + 1 + 2 + 2 + 4 + 3 in six files, one a repetition (dossier 11), one that
-    breaks the contract (21).
+    portal: 3 + 1 + 8 records in three lists, less 3010, which has no date and so is in no window; 3022
+    breaks the contract. How often a list repeats a record depends on how windows are cut, so what came
+    out unchanged is counted for the log only: 1 + 1 + 2 + 1 + 2 + 4 + 3 messages in seven files, one a
+    repetition (dossier 11), one that breaks the contract (21).
     """
     counts = {
-        name: (one.rows_read, one.rows_stored, one.rows_unchanged, one.rows_quarantined)
+        name: (one.rows_read - one.rows_unchanged, one.rows_stored, one.rows_quarantined)
         for name, one in golden.first.read.items()
     }
-    assert counts == {
-        "portal": (12, 10, 1, 1),
-        "onestop": (11, 11, 0, 0),
-        "messages": (13, 11, 1, 1),
-        "progress": (6, 6, 0, 0),
-    }
+    assert counts == {"portal": (11, 10, 1), "onestop": (11, 11, 0), "messages": (13, 12, 1), "progress": (8, 8, 0)}
+    assert (golden.first.read["messages"].rows_read, golden.first.read["messages"].rows_unchanged) == (14, 1)
 
 
 def test_a_second_night_over_the_same_files_changes_nothing(golden: Golden) -> None:
