@@ -7,22 +7,22 @@ same counts, or the run fails: a faster wrong answer is no peer.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
-import duckdb
 import pandas as pd
 
 from assets.indicators.definitions import load_definitions
 from assets.indicators.evaluate import counting_statement
-from warehouse.lake import Lake, connect, duckdb_type
+from benchmarks.processes import stopwatch
+from warehouse.lake import Lake, duckdb_type
 from warehouse.reference import unit_table
 from warehouse.tables import CORE_DOSSIER, CORE_PAYMENT, CORE_UNIT
 
+MODULE = "benchmarks.evaluate"
 AS_OF = datetime(2026, 10, 31, 17, tzinfo=UTC)
 START = date(2024, 1, 1)
 DEPARTMENTS = Path(__file__).parent.parent / "provinces/dak-lak/departments.csv"
@@ -215,12 +215,17 @@ def by_pandas(lake: Lake) -> dict[str, int]:
     for event, columns_of_event in marks.items():
         frame = pd.DataFrame(columns_of_event)
         month = d[event].dt.to_period("M")
-        totals |= frame.groupby([d.unit_code, month], observed=True).sum().sum().to_dict()
+        totals |= _summed(frame, d.unit_code, month)
     settled = p.is_settled & p.has_fee
     frame = pd.DataFrame(
         {"payment-transactions 3478-ii2a n": settled & p.is_online, "payment-transactions 3478-ii2a d": settled}
     )
-    return totals | frame.groupby([p.unit_code, p.paid_on.dt.to_period("M")]).sum().sum().to_dict()
+    return totals | _summed(frame, p.unit_code, p.paid_on.dt.to_period("M"))
+
+
+def _summed(marks: pd.DataFrame, unit: pd.Series[str], month: pd.Series[Any]) -> dict[str, int]:
+    by_unit_and_month = marks.groupby([unit, month], observed=True).sum()
+    return {str(name): int(total) for name, total in by_unit_and_month.sum().items()}
 
 
 PEERS: dict[str, Callable[[Lake], dict[str, int]]] = {
@@ -230,48 +235,21 @@ PEERS: dict[str, Callable[[Lake], dict[str, int]]] = {
 }
 
 
-def measure(folder: Path, *, dossiers: int, rounds: int = 3) -> dict[str, dict[str, float]]:
-    """Run every peer in a process of its own, turn about; best seconds and peak MiB each.
-
-    Raises `ValueError` when two peers count differently.
-    """
-    make_lake(folder, dossiers=dossiers)
-    results: dict[str, dict[str, float]] = {}
-    answers: dict[str, dict[str, int]] = {}
-    for _ in range(rounds):
-        for name in PEERS:
-            line = subprocess.run(
-                [sys.executable, "-m", "benchmarks.evaluate", name, str(folder), str(dossiers)],
-                check=True, capture_output=True, text=True,
-            ).stdout  # fmt: skip
-            seconds, mebibytes, counted = line.split("|")
-            answers[name] = eval(counted, {"__builtins__": {}})  # noqa: S307 - our own repr
-            best = results.setdefault(name, {"seconds": float(seconds), "peak_mib": float(mebibytes)})
-            best["seconds"] = min(best["seconds"], float(seconds))
+def refuse_different_counts(answers: Mapping[str, Mapping[str, int]]) -> None:
+    """Raise `ValueError` when a peer counts differently from ours."""
+    ours = answers["thuocdo"]
     for name, counts in answers.items():
-        wrong = {
-            key: (value, answers["thuocdo"][key]) for key, value in counts.items() if answers["thuocdo"][key] != value
-        }
+        wrong = {key: (value, ours[key]) for key, value in counts.items() if ours[key] != value}
         if wrong:
             raise ValueError(f"{name} counts differently: {wrong}")
-    return results
 
 
-def _one(name: str, folder: Path, dossiers: int) -> str:
+def main(name: str, folder: Path, dossiers: int) -> None:
+    """Time one peer over the lake in `folder`."""
     lake = make_lake(folder, dossiers=dossiers)
-    duckdb.connect().close()
-    connect().close()
-    started = time.perf_counter()
-    counted = {key: int(value) for key, value in PEERS[name](lake).items()}
-    seconds = time.perf_counter() - started
-    return f"{seconds}|{peak_mib()}|{counted!r}"
-
-
-def peak_mib() -> float:
-    """Peak resident memory of this process since it began, in MiB (not its parent's, as getrusage tells)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) / 1024
+    with stopwatch() as facts:
+        facts.update({key: int(value) for key, value in PEERS[name](lake).items()})
 
 
 if __name__ == "__main__":
-    sys.stdout.write(_one(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
