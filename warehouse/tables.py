@@ -183,7 +183,7 @@ CORE_DOSSIER = Table(
             type=FLAG,
             nullable=False,
             vi="Thanh toán trực tuyến",
-            en="DuocThanhToanTrucTuyen is 1 or 2; without a message: a settled online payment",
+            en="DuocThanhToanTrucTuyen is 1 or 2; where no message says it: a settled online payment",
         ),
         Column(
             name="transaction_count",

@@ -34,8 +34,8 @@ CONFORMED = (CORE_CROSSWALK, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_ST
 def reference(stores: dg.ResourceParam[Stores]) -> Iterator[dg.MaterializeResult[Any]]:
     """Units and procedures, dated."""
     lake = stores.lake()
-    lake.replace(CORE_UNIT, unit_table(stores.province_code, stores.departments))
-    lake.replace(CORE_PROCEDURE, procedure_table())
+    lake.replace_if_different(CORE_UNIT, unit_table(stores.province_code, stores.departments))
+    lake.replace_if_different(CORE_PROCEDURE, procedure_table())
     for table in REFERENCE:
         yield materialised(lake, table)
 

@@ -20,7 +20,6 @@ from importlib import resources
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from assets.dossiers.meanings import MeaningError, load_agencies, load_codes
 from assets.dossiers.precedence import facts_sql
@@ -319,17 +318,7 @@ def _quarantine(lake: Lake, connection: duckdb.DuckDBPyConnection, *, night: str
     _run(connection, "quarantine", {"now": datetime.now(UTC).isoformat()})
     columns = ", ".join(f'"{name}"' for name in RAW_QUARANTINE.column_names)
     rows = connection.sql(f"SELECT {columns} FROM quarantine_now").to_arrow_table()
-    held = connection.sql(f"SELECT {columns} FROM raw_quarantine").to_arrow_table()
-    if _same_rows(rows, held):
-        return
-    lake.replace(RAW_QUARANTINE, rows, note={"night": night})
-
-
-def _same_rows(left: pa.Table, right: pa.Table) -> bool:
-    if left.num_rows != right.num_rows:
-        return False
-    order = [(name, "ascending") for name in RAW_QUARANTINE.key]
-    return bool(left.sort_by(order).equals(right.cast(left.schema).sort_by(order)))
+    lake.replace_if_different(RAW_QUARANTINE, rows, note={"night": night})
 
 
 def _count(connection: duckdb.DuckDBPyConnection, source: str) -> ConformCount:

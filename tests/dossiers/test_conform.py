@@ -343,6 +343,19 @@ def test_a_message_says_what_is_digitised_reused_and_supplemented(world: World) 
     ]
 
 
+def test_a_blank_flag_says_no_and_one_left_out_says_nothing(world: World) -> None:
+    """OpenCPS never sends the flags (systems 3.4): what the one-stop system collected then decides."""
+    paid = {"fees": [{"id": "1", "amount": 5.0, "paid": 5.0}], "paymentMethodName": "VNPT Pay"}
+    world.night(
+        onestop=[onestop("a1", code=CODE, **paid), onestop("a2", code="H15.07-261001-0002", **paid)],
+        messages=[message(CODE), message("H15.07-261001-0002", DuocThanhToanTrucTuyen="")],
+    )
+    rows = world.dossiers()
+    assert rows[CODE]["is_paid_online"]
+    assert not rows["H15.07-261001-0002"]["is_paid_online"]
+    assert rows["H15.07-261001-0002"]["online_transaction_count"] == 1
+
+
 def test_the_newest_message_of_a_batch_speaks(world: World) -> None:
     world.night(
         messages=[

@@ -241,3 +241,13 @@ def test_folders_of_any_usual_name_work(tmp_path: Path, name: str) -> None:
 def test_folders_that_could_not_be_read_back_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="choose another THUOCDO_HOME"):
         Lake(str(tmp_path / name))
+
+
+def test_rows_that_are_there_already_are_not_written_again(lake: Lake) -> None:
+    rows = _payments(("a", "2026-01"), ("b", "2026-02"))
+    assert lake.replace_if_different(CORE_PAYMENT, rows)
+    version = lake.version(CORE_PAYMENT)
+    assert not lake.replace_if_different(CORE_PAYMENT, rows.take([1, 0]))
+    assert lake.version(CORE_PAYMENT) == version
+    assert lake.replace_if_different(CORE_PAYMENT, rows.slice(0, 1))
+    assert _stored(lake) == [("a", "2026-01")]

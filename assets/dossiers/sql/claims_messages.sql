@@ -23,9 +23,10 @@ SELECT
         struct_pack(
             component_code := said(t.MaThanhPhanHoSo),
             has_file := coalesce(t.hasFile, false),
-            is_digitised := coalesce(truthy(t.DuocSoHoa), false),
-            reuse_code := coalesce(try_cast(said(t.DuocTaiSuDung) AS SMALLINT), CAST(0 AS SMALLINT)),
-            is_from_personal_store := coalesce(truthy(t.DuocLayTuKhoDMQG), false)
+            -- A flag that is blank says no; one that a sender leaves out (systems 3.4) says nothing.
+            is_digitised := truthy(t.DuocSoHoa),
+            reuse_code := flag_code(t.DuocTaiSuDung),
+            is_from_personal_store := truthy(t.DuocLayTuKhoDMQG)
         )
         FOR t IN TaiLieuNop IF NOT coalesce(truthy(t.IsDeleted), false)
     ] AS components,
@@ -37,8 +38,8 @@ SELECT
     -- A message names fee lines, never a payment: only the flag says how it was paid.
     CAST(NULL AS STRUCT(amount_vnd BIGINT, "method" VARCHAR, is_settled BOOLEAN, paid_at TIMESTAMPTZ)[]) AS payments,
     [coalesce(try_cast(said(f.Gia) AS BIGINT), 0) FOR f IN DanhSachLePhi] AS fees,
-    coalesce(try_cast(said(DuocThanhToanTrucTuyen) AS SMALLINT), CAST(0 AS SMALLINT)) AS paid_online_code,
-    coalesce(truthy(TaiKhoanDuocXacThucVoiVNeID), false) AS is_vneid_verified,
+    flag_code(DuocThanhToanTrucTuyen) AS paid_online_code,
+    truthy(TaiKhoanDuocXacThucVoiVNeID) AS is_vneid_verified,
     [
         struct_pack(
             requested_at := local_time(s.NgayBoSung, '%Y%m%d%H%M%S', $zone_messages),

@@ -5,6 +5,9 @@ CREATE OR REPLACE MACRO local_time(text, format, zone) AS timezone(zone, try_str
 -- iGate: ISO with +0700 and +0000 side by side (systems 4.1), so the offset is read, not assumed.
 CREATE OR REPLACE MACRO offset_time(text) AS try_strptime(said(text), '%Y-%m-%dT%H:%M:%S.%g%z');
 CREATE OR REPLACE MACRO truthy(text) AS lower(trim(text)) IN ('true', '1');
+-- A numbered flag: blank is 0, left out is unknown.
+CREATE OR REPLACE MACRO flag_code(text) AS
+    CASE WHEN text IS NOT NULL THEN coalesce(try_cast(said(text) AS SMALLINT), CAST(0 AS SMALLINT)) END;
 -- Dossier codes: trimmed, upper case, one kind of dash (systems 5.3).
 CREATE OR REPLACE MACRO dossier_code(text) AS
     said(upper(regexp_replace(regexp_replace(text, '[‐‑‒–—−]', '-', 'g'), '\s+', '', 'g')));

@@ -110,7 +110,7 @@ SELECT
     s.resolved_at IS NOT NULL AS is_resolved,
     coalesce(step.step_count, 0) > 0 AS is_processed_online,
     len(coalesce(s.fees, [])) > 0 AND coalesce(list_sum(s.fees), 0) = 0 AS is_fee_waived,
-    -- The message's flag decides where there is a message (formula 3.6); without one, the payments do.
+    -- The message's flag decides where a message carries it (formula 3.6); without one, the payments do.
     CASE WHEN s.paid_online_code IS NOT NULL THEN s.paid_online_code IN (1, 2)
         ELSE coalesce(pay.online_transaction_count, 0) > 0 END AS is_paid_online,
     coalesce(pay.transaction_count, 0) AS transaction_count,
