@@ -5,7 +5,10 @@ in sending order. Does not belong here: reading them back.
 
 A dossier is sent when something happened to it: once per file, as it stood at the end of the file's
 span. History comes as one file per month, the last weeks as one per day; moving the clock only ever
-adds files.
+adds files. A few dossiers are held back for a day or two, their progress is not: it comes in an
+earlier file, or earlier in the same one.
+
+What a sender does to the facts is its personality (see `traits.py`).
 """
 
 from __future__ import annotations
@@ -20,10 +23,23 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sandbox.broken import BrokenRecord
 from sandbox.calendar import Integers
 from sandbox.codes import MESSAGE_STATUSES
 from sandbox.people import POOL, people
-from sandbox.population import DIRECT, NATIONAL, NEVER, STARTS_AT, SUBSTITUTE, VIETNAM, Population, seconds
+from sandbox.population import (
+    DIRECT,
+    NATIONAL,
+    NEVER,
+    PLAIN,
+    STARTS_AT,
+    SUBSTITUTE,
+    VIETNAM,
+    Flags,
+    Population,
+    seconds,
+)
+from sandbox.traits import DEFAULT, PERSONALITIES, Personality, PersonalityName
 from sandbox.truth import STEPS, State, settled_at, state_at, unit_at, visible_at
 from sandbox.wire import escaped, packed_texts
 
@@ -50,6 +66,17 @@ class _Said(NamedTuple):
     supplements: str
 
 
+class _SaidStep(NamedTuple):
+    """What one progress record says, texts ready."""
+
+    code: str
+    noise: int
+    status: int
+    acted: str
+    began: str
+    due: str
+
+
 def spans(after: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
     """Cut (after, until] into the files' spans: months up to the last whole month, then days."""
     start = after
@@ -70,6 +97,13 @@ class MessageLog:
 
     population: Population
     folder: Path
+    sender: PersonalityName = DEFAULT.personality
+    #: Records beside the dossiers that no reader can accept.
+    broken: tuple[BrokenRecord, ...] = ()
+
+    @cached_property
+    def _personality(self) -> Personality:
+        return PERSONALITIES[self.sender]
 
     def write(self, after: datetime, until: datetime) -> list[Path]:
         """Write the files of (after, until]; each is written aside and renamed. Returns the new files."""
@@ -103,15 +137,28 @@ class MessageLog:
     def calls(self, after: datetime, until: datetime) -> Iterator[str]:
         """The calls of (after, until], one JSON text each: new dossiers, updates, progress."""
         start, end = seconds(after), seconds(until)
-        logged = visible_at(self.population, end)[2]
-        rows = self.population.changed(start, end)
-        rows = rows[logged[rows]]
-        new = self.population.whole("registered")[rows] > start
+        logged = self.population.whole("logged")
+        due = visible_at(self.population, end)[2] & ~self._skipped
+        moved = np.zeros(len(self.population), dtype=np.bool_)
+        moved[self.population.changed(start, end)] = True
+        rows = np.flatnonzero(due & (moved | (logged > start)))
+        new = logged[rows] > start
         # Some senders post a new dossier twice: as an insert, then as an update.
         again = new & (self.population.whole("noise")[rows] % 37 == 0)
+        steps = self._due_steps(start, end)
+        early = self.population.flag("held_back")[self._steps["row"][steps]]
+        yield from self._step_calls(steps[early])
         yield from self._dossier_calls(rows[new], end, updating="False")
         yield from self._dossier_calls(rows[~new | again], end, updating="True")
-        yield from self._step_calls(start, end)
+        yield from self._step_calls(steps[~early])
+        yield from self._broken_calls(start, end)
+
+    @cached_property
+    def _skipped(self) -> Flags:
+        """Dossiers that the sender never sends, nor their progress."""
+        noise, one_in = self.population.whole("noise"), self._personality.skips_one_in
+        skipped: Flags = noise % one_in == 3 if one_in else np.zeros(len(noise), dtype=np.bool_)
+        return skipped
 
     def _dossier_calls(self, rows: Integers, at: int, *, updating: str) -> Iterator[str]:
         for first in range(0, len(rows), 20_000):
@@ -120,10 +167,32 @@ class MessageLog:
                 data = ",".join(records[begin : begin + _DOSSIERS_PER_CALL])
                 yield f'{{"madonvi":"H15","service":"DongBoHoSoMC","isUpdating":"{updating}","data":[{data}]}}'
 
-    def _step_calls(self, after: int, until: int) -> Iterator[str]:
-        when = self._steps["when"]
-        first, last = np.searchsorted(when, [after, until], side="right")
-        records = self._step_records(int(first), int(last))
+    def _broken_calls(self, after: int, until: int) -> Iterator[str]:
+        """Each broken record once, as if it were a new dossier."""
+        for broken in self.broken:
+            if after < self.population.whole("logged")[broken.row] <= until:
+                record = self.records(np.array([broken.row]), until)[0]
+                data = broken.patched(record, {"MaHoSo": broken.code, "MaHoSoKhac": ""})
+                yield f'{{"madonvi":"H15","service":"DongBoHoSoMC","isUpdating":"False","data":[{data}]}}'
+
+    def broken_keys(self, at: int) -> list[tuple[BrokenRecord, str]]:
+        """Each broken record that was sent up to `at`, and the key a reader gives it: its MaHoSo."""
+        logged = self.population.whole("logged")
+        return [(record, record.code) for record in self.broken if logged[record.row] <= at]
+
+    def _due_steps(self, after: int, until: int) -> Integers:
+        """Places in `_steps` of what is sent for (after, until]."""
+        first, last = np.searchsorted(self._steps["when"], [after, until], side="right")
+        due = np.arange(int(first), int(last))
+        if self._personality.sends_latest_step_only:
+            row = self._steps["row"][due]
+            latest = np.zeros(len(self.population), dtype=np.int64)
+            np.maximum.at(latest, row, due)
+            due = due[latest[row] == due]
+        return due
+
+    def _step_calls(self, due: Integers) -> Iterator[str]:
+        records = self._step_records(due)
         for begin in range(0, len(records), _STEPS_PER_CALL):
             data = ",".join(records[begin : begin + _STEPS_PER_CALL])
             yield f'{{"madonvi":"H15","service":"CapNhatTienDoHoSoMC","isUpdating":"False","data":[{data}]}}'
@@ -131,7 +200,7 @@ class MessageLog:
     @cached_property
     def codes(self) -> list[str]:
         """MaHoSo of every dossier: its code, the national code, or a substitute; for some in small letters."""
-        population = self.population
+        population, one_in = self.population, self._personality.substitutes_one_in
         identity, noise = population.whole("identity").tolist(), population.whole("noise").tolist()
         names = zip(
             population.columns["code"],
@@ -145,8 +214,8 @@ class MessageLog:
         for code, national, kind, drawn, in_onestop in names:
             if kind == NATIONAL and drawn % 4 < 2:
                 codes.append(national)
-            elif kind == SUBSTITUTE:
-                codes.append(f"H15.99-{code.rsplit('-', 2)[1]}-{drawn % 1_000_000:06d}")
+            elif kind == SUBSTITUTE or (kind == PLAIN and one_in and drawn % one_in == 1):
+                codes.append(_substitute(code, drawn))
             else:
                 codes.append(code.lower() if in_onestop and drawn % 223 == 5 else code)
         return codes
@@ -155,36 +224,42 @@ class MessageLog:
     def _steps(self) -> dict[str, Integers]:
         """Every step that is ever told, by time: row, instant, national status after it."""
         population = self.population
-        told = population.flag("has_steps")
+        told = population.flag("has_steps") & ~self._skipped
         parts = []
         for name, status in STEPS:
             when = population.whole(name)
             rows = np.flatnonzero(told & (when < NEVER))
             after = np.full(len(rows), status) if status else population.whole("outcome")[rows]
-            # Progress is not sent before the dossier is.
+            after = self._sent_status(after)
+            # Nothing is told of a dossier before it has a code.
             parts.append((rows, np.maximum(when[rows], population.whole("registered")[rows]), after))
         rows, when, status_after = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         order = np.lexsort((rows, when))
         return {"row": rows[order], "when": when[order], "status": status_after[order]}
 
-    def _step_records(self, first: int, last: int) -> list[str]:
-        rows, when = self._steps["row"][first:last], self._steps["when"][first:last]
+    def _sent_status(self, status: Integers) -> Integers:
+        """National status as this sender words it."""
+        if not self._personality.paused_looks_finished:
+            return status
+        return np.where(np.isin(status, (5, 6, 8)), 9, status)
+
+    def _step_records(self, due_steps: Integers) -> list[str]:
+        rows, when, statuses = (self._steps[name][due_steps] for name in ("row", "when", "status"))
+        without_due = (self.population.whole("due0")[rows] == NEVER).tolist()
         noise = self.population.whole("noise")[rows]
         due = np.where(self.population.whole("due0")[rows] < NEVER, when + 86_400, NEVER)
         texts, began, ends = packed_texts(when), packed_texts(when - noise % 3600), packed_texts(due)
         records = []
-        for row, drawn, status, acted, start, end in zip(
-            rows.tolist(), noise.tolist(), self._steps["status"][first:last].tolist(), texts, began, ends, strict=True
+        for row, drawn, status, acted, start, end, undated in zip(
+            rows.tolist(), noise.tolist(), statuses.tolist(), texts, began, ends, without_due, strict=True
         ):
-            record = (
-                f'{{"MaHoSo":"{self.codes[row]}","NguoiXuLy":"{people()[drawn % POOL].name}","ChucDanh":"Chuyên viên",'
-                f'"ThoiDiemXuLy":"{acted}","PhongBanXuLy":"Bộ phận Một cửa",'
-                f'"NoiDungXuLy":"{MESSAGE_STATUSES[status - 1]}",'
-                f'"TrangThai":"{status}","NgayBatDau":"{start}","NgayKetThucTheoQuyDinh":"{end}"}}'
-            )
+            said = _SaidStep(self.codes[row], drawn, status, acted, start, end)
+            record = _step(said)
             records.append(record)
             if drawn % 97 == 0:
                 records.append(record)  # the same step sent twice
+            if self._personality.invents_finished_step and undated and status == 2:
+                records.append(_step(said._replace(status=9)))
         return records
 
     def records(self, rows: Integers, at: int) -> list[str]:
@@ -196,10 +271,12 @@ class MessageLog:
         online = settled & (population.whole("method")[rows] == 0)
         unpaid = np.where(noise % 6 == 0, "3", "0")
         paid_flag = np.where(online, np.where(population.whole("gateway")[rows] == 1, "1", "2"), unpaid)
+        if self._personality.calls_any_payment_online:
+            paid_flag = np.where(settled, "1", unpaid)
         parts = zip(
             rows.tolist(),
             noise.tolist(),
-            state.status.tolist(),
+            self._sent_status(state.status).tolist(),
             unit_at(population, at, rows)[0].tolist(),
             packed_texts(self._submitted(rows, state)),
             packed_texts(state.received),
@@ -216,8 +293,8 @@ class MessageLog:
 
     def _submitted(self, rows: Integers, state: State) -> Integers:
         """NgayNopHoSo; some senders put the reception there (where another source knows better)."""
-        guessed = self.population.flag("messages_guessed_submitted")[rows] & (state.received < NEVER)
-        return np.where(guessed, state.received, self.population.whole("submitted")[rows])
+        guessed = self.population.flag("messages_guessed_submitted")[rows] | self._personality.submits_on_reception
+        return np.where(guessed & (state.received < NEVER), state.received, self.population.whole("submitted")[rows])
 
     def _supplements(self, rows: Integers, at: int) -> list[str]:
         population = self.population
@@ -285,24 +362,56 @@ class MessageLog:
         count, attached, digitised, reused = (
             facts[name][row] for name in ("components", "attached", "digitised", "reused")
         )
+        sender = self._personality
+        digitised = attached if sender.calls_uploads_digitised else digitised
         papers = [
             _paper(
                 noise,
                 number,
                 slug,
+                sender,
                 has_file=number <= attached,
                 digitised=number <= digitised,
-                reuse=facts["reuse_code"][row] if number > count - reused else 0,
+                reuse=facts["reuse_code"][row]
+                if number > count - reused
+                else int(sender.calls_first_component_reused and number == 1),
                 store=bool(facts["personal_store"][row]) and number == 1,
             )
             for number in range(1, count + 1)
         ]
         if facts["deleted_paper"][row]:
-            papers.append(_paper(noise, 9, slug, has_file=True, deleted=True))
+            papers.append(_paper(noise, 9, slug, sender, has_file=True, deleted=True))
         return ",".join(papers)
+
+    def _results(self, said: _Said, slug: str) -> str:
+        """DanhSachGiayToKetQua; a result may be announced by its code before there is a file."""
+        if not said.has_result and said.noise % 13:
+            return "null" if said.noise % 2 else "[]"
+        link = f"/ket-qua/{slug}.pdf" if said.has_result else ""
+        if not link and self._personality.sends_component_as_result and self._facts["attached"][said.row]:
+            link = _file_path(said.noise, 1, slug)
+        return (
+            f'[{{"TenGiayTo":"Kết quả","MaThanhPhanHoSo":"","GiayToId":"1",'
+            f'"DuongDanTepTinKetQua":"{link}","MaGiayToKetQua":"KQ01"}}]'
+        )
+
+    def _flags(self, said: _Said) -> str:
+        """The record's flags of the newer contract; nothing from a sender that does not know it."""
+        sender, facts = self._personality, self._facts
+        if sender.omits_flags:
+            return ""
+        digitised = facts["attached" if sender.calls_uploads_digitised else "digitised"][said.row] > 0
+        vneid = 0 if sender.denies_vneid else facts["vneid"][said.row]
+        return (
+            f'"NoiNopHoSo":"{1 if facts["identity"][said.row] == NATIONAL else 2}",'
+            f'"HoSoCoThanhPhanSoHoa":"{int(digitised)}","TaiKhoanDuocXacThucVoiVNeID":"{vneid}",'
+            f'"DuocThanhToanTrucTuyen":"{said.paid}",'
+        )
 
     def _fees(self, row: int) -> str:
         facts = self._facts
+        if self._personality.omits_fees:
+            return ""
         amounts = (facts["amount1"][row], facts["amount2"][row])[: facts["lines"][row]]
         return ",".join(
             f'{{"TenPhiLePhi":"Lệ phí {number}","MaPhiLePhi":"PLP{number:02d}","HinhThucThu":"1",'
@@ -314,16 +423,9 @@ class MessageLog:
         facts, code = self._facts, self.codes[said.row]
         person = people()[said.noise % POOL]
         own = self.population.columns["code"][said.row]
-        other = own if facts["identity"][said.row] in (SUBSTITUTE, NATIONAL) and code != own else ""
+        other = own if code.upper() != own else ""
         channel = facts["channel"][said.row]
         kind = "" if channel == DIRECT and said.noise % 9 == 0 else str(channel + 1)
-        link = f"/ket-qua/{person.slug}.pdf" if said.has_result else ""
-        # A result may be announced by its code before there is a file.
-        result = (
-            f'{{"TenGiayTo":"Kết quả","MaThanhPhanHoSo":"","GiayToId":"1",'
-            f'"DuongDanTepTinKetQua":"{link}","MaGiayToKetQua":"KQ01"}}'
-        )
-        results = f"[{result}]" if said.has_result or said.noise % 13 == 0 else "null" if said.noise % 2 else "[]"
         fees = self._fees(said.row)
         return (
             f'{{"MaHoSo":"{code}",'
@@ -339,12 +441,10 @@ class MessageLog:
             f'"NgayKetThucXuLy":"{said.completed}","NgayTra":"{said.returned}",'
             f'"TrangThaiHoSo":"{said.status}","HinhThuc":"{said.noise % 5 // 4}","ThongTinTra":"{person.address}",'
             f'"DonViXuLy":"{self._unit_names[said.unit]}",'
-            f'"NoiNopHoSo":"{1 if facts["identity"][said.row] == NATIONAL else 2}",'
-            f'"HoSoCoThanhPhanSoHoa":"{int(facts["digitised"][said.row] > 0)}",'
-            f'"TaiKhoanDuocXacThucVoiVNeID":"{facts["vneid"][said.row]}",'
-            f'"DuocThanhToanTrucTuyen":"{said.paid}",'
+            f"{self._flags(said)}"
             f'"DSKetNoiCSDL":{"null" if said.noise % 4 else _POPULATION_DATABASE},'
-            f'"TaiLieuNop":[{self._papers(said.row, said.noise, person.slug)}],"DanhSachGiayToKetQua":{results},'
+            f'"TaiLieuNop":[{self._papers(said.row, said.noise, person.slug)}],'
+            f'"DanhSachGiayToKetQua":{self._results(said, person.slug)},'
             f'"DanhSachLePhi":{f"[{fees}]" if fees else "null" if said.noise % 2 else "[]"},'
             f'"DanhSachTepDinhKemKhac":[],'
             f'"DanhSachHoSoBoSung":{said.supplements}}}'
@@ -358,10 +458,29 @@ class MessageLog:
 _POPULATION_DATABASE = '[{"MaCSDL":"1"}]'
 
 
+def _substitute(code: str, drawn: int) -> str:
+    """A random code in place of the dossier's own; its day is kept."""
+    return f"H15.99-{code.rsplit('-', 2)[1]}-{drawn % 1_000_000:06d}"
+
+
+def _step(said: _SaidStep) -> str:
+    return (
+        f'{{"MaHoSo":"{said.code}","NguoiXuLy":"{people()[said.noise % POOL].name}","ChucDanh":"Chuyên viên",'
+        f'"ThoiDiemXuLy":"{said.acted}","PhongBanXuLy":"Bộ phận Một cửa",'
+        f'"NoiDungXuLy":"{MESSAGE_STATUSES[said.status - 1]}",'
+        f'"TrangThai":"{said.status}","NgayBatDau":"{said.began}","NgayKetThucTheoQuyDinh":"{said.due}"}}'
+    )
+
+
+def _file_path(noise: int, number: int, slug: str) -> str:
+    return f"/tai-lieu/{noise:x}/{slug}-{number}.pdf"
+
+
 def _paper(
     noise: int,
     number: int,
     slug: str,
+    sender: Personality,
     *,
     has_file: bool,
     digitised: bool = False,
@@ -370,11 +489,13 @@ def _paper(
     deleted: bool = False,
 ) -> str:
     name = f"{slug}-{number}.pdf" if has_file else ""
-    path = f"/tai-lieu/{noise:x}/{name}" if has_file else ""
+    path = _file_path(noise, number, slug) if has_file else ""
+    code = "" if sender.blanks_component_codes else f"TP{number:02d}"
+    flags = (
+        f',"DuocSoHoa":"{int(digitised)}","DuocTaiSuDung":"{reuse}",'
+        f'"DuocLayTuKhoDMQG":"{int(store)}","MaKetQuaThayThe":""'
+    )
     return (
         f'{{"TepDinhKemId":"{number}","TenTepDinhKem":"{name}","IsDeleted":"{int(deleted)}",'
-        f'"MaThanhPhanHoSo":"TP{number:02d}",'
-        f'"DuongDanTaiTepTin":"{path}","DuocSoHoa":"{int(digitised)}","DuocTaiSuDung":"{reuse}",'
-        f'"DuocLayTuKhoDMQG":"{int(store)}",'
-        f'"MaKetQuaThayThe":""}}'
+        f'"MaThanhPhanHoSo":"{code}","DuongDanTaiTepTin":"{path}"{"" if sender.omits_flags else flags}}}'
     )

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sandbox.broken import BrokenRecord
 from sandbox.calendar import Integers
 from sandbox.codes import ONESTOP_CHANNELS, ONESTOP_METHODS, ONESTOP_SERVICE_LEVELS, ONESTOP_STATUSES
 from sandbox.people import POOL, people
@@ -63,6 +64,10 @@ class OnestopIndex:
     status: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     #: Visible positions, newest update first.
     newest_first: list[int] = field(default_factory=list)
+    #: Records beside the dossiers that no reader can accept; their positions come last.
+    broken: tuple[BrokenRecord, ...] = ()
+    _gone: set[int] = field(default_factory=set)
+    _turns: int = 0
 
     def __post_init__(self) -> None:
         total = len(self.rows)
@@ -73,16 +78,27 @@ class OnestopIndex:
     @cached_property
     def rows(self) -> Integers:
         """The population row behind each position."""
-        return np.flatnonzero(self.population.flag("onestop"))
+        broken = np.array([record.row for record in self.broken], dtype=np.int64)
+        return np.concatenate([np.flatnonzero(self.population.flag("onestop")), broken])
+
+    @property
+    def _first_broken(self) -> int:
+        return len(self.rows) - len(self.broken)
+
+    def broken_keys(self) -> list[tuple[BrokenRecord, str]]:
+        """Each broken record that is visible, and the key a reader gives it: its id."""
+        places = enumerate(self.broken, start=self._first_broken)
+        return [(record, record.identity) for place, record in places if self.items[place]]
 
     @cached_property
     def ids(self) -> list[str]:
         """24 hexadecimal digits at each position, as Mongo makes them."""
         high, low = (self.population.whole(name)[self.rows].tolist() for name in ("uid_high", "uid_low"))
-        return [
+        ids = [
             f"{0x65000000 + (a & 0xFFFFFF):08x}{a >> 24 & 0xFFFFFFFF:08x}{b & 0xFFFFFFFF:08x}"
             for a, b in zip(high, low, strict=True)
         ]
+        return ids[: self._first_broken] + [record.identity for record in self.broken]
 
     @cached_property
     def position_by_id(self) -> dict[str, int]:
@@ -92,7 +108,8 @@ class OnestopIndex:
     @cached_property
     def position_by_code(self) -> dict[str, int]:
         """Position of each code."""
-        return {code: position for position, code in enumerate(self.population.columns["code"][self.rows].tolist())}
+        codes = self.population.columns["code"][self.rows[: self._first_broken]].tolist()
+        return {code: position for position, code in enumerate([*codes, *(record.code for record in self.broken)])}
 
     def update(self, at: int) -> None:
         """Move to a later instant."""
@@ -106,12 +123,46 @@ class OnestopIndex:
         positions = positions[visible]
         rows = self.rows[positions]
         state = state_at(self.population, self.at, rows)
-        self.updated[positions] = self.population.last_event(self.at)[rows]
+        # Never back to before what a churn said.
+        self.updated[positions] = np.maximum(self.updated[positions], self.population.last_event(self.at)[rows])
         self.status[positions] = self._status_numbers(rows, state)
         for position, item in zip(positions.tolist(), self._items(positions, rows, state), strict=True):
-            self.items[position] = item
+            self.items[position] = item if position < self._first_broken else self._break(position, item)
+        self._order()
+
+    def _order(self) -> None:
         there = np.flatnonzero(self.updated > -NEVER)
-        self.newest_first = there[np.argsort(-self.updated[there], kind="stable")].tolist()
+        order = there[np.argsort(-self.updated[there], kind="stable")].tolist()
+        self.newest_first = [position for position in order if position not in self._gone]
+
+    def _break(self, position: int, item: bytes) -> bytes:
+        broken = self.broken[position - self._first_broken]
+        if broken.breakage.field == "dossierStatus":
+            self.status[position] = broken.breakage.said["id"]
+        return broken.patched(item, {"id": broken.identity, "code": broken.code}).encode()
+
+    def begin_walk(self) -> None:
+        """Bring back what vanished: somebody asks for the first page."""
+        if self._gone:
+            self._gone.clear()
+            self._order()
+
+    def churn(self, read: int) -> None:
+        """Let something happen under a reader who has read `read` rows of the list, by turns.
+
+        A dossier further down is touched (only its updatedDate changes) and jumps to the front, over
+        the reader; or one that was read vanishes, and everything below moves up by one.
+        """
+        self._turns += 1
+        if read and self._turns % 2 == 0:
+            self._gone.add(self.newest_first[min(read, len(self.newest_first)) // 2])
+            self._order()
+            return
+        below = self.newest_first[read:]
+        if below:
+            touched = np.array([below[len(below) // 2]])
+            self.updated[touched] = self.updated.max() + 1
+            self._render(touched)
 
     def _status_numbers(self, rows: Integers, state: State) -> Integers:
         numbers = np.array([_STATUS_NUMBERS.get(code, -1) for code in range(11)])[state.status]
@@ -120,12 +171,12 @@ class OnestopIndex:
         return np.where((state.status == 4) & (drawn == 2), 18, numbers)
 
     def _submitted(self, rows: Integers, state: State) -> Integers:
-        """The copy's submission date: sometimes missing, sometimes the moment of the copy (sources 5.1)."""
+        """The copy's submission date: sometimes the moment of the copy (sources 5.1), missing only after reception."""
         population = self.population
         submitted = population.whole("submitted")[rows]
-        guessed = population.flag("onestop_guessed_submitted")[rows] & (state.received < NEVER)
-        submitted = np.where(guessed, state.received, submitted)
-        return np.where(population.flag("onestop_blank_submitted")[rows], NEVER, submitted)
+        received = state.received < NEVER
+        submitted = np.where(population.flag("onestop_guessed_submitted")[rows] & received, state.received, submitted)
+        return np.where(population.flag("onestop_blank_submitted")[rows] & received, NEVER, submitted)
 
     def _items(self, positions: Integers, rows: Integers, state: State) -> list[bytes]:
         population = self.population

@@ -145,10 +145,12 @@ class Population:
         return truth_tables(self, at)
 
 
-def build_population(dossiers: int = 60_000, seed: int = 3478) -> Population:
+def build_population(dossiers: int = 60_000, seed: int = 3478, *, orphan_steps: bool = False) -> Population:
     """Invent `dossiers` dossiers submitted up to the default clock, and the next two weeks' besides.
 
-    The same numbers give the same population on every machine.
+    The same numbers give the same population on every machine. A few dossiers' messages are held back
+    for a day while their progress is sent: with `orphan_steps` also of dossiers that no other source
+    has, so that for a day nobody can say whose progress it is.
     """
     if dossiers < 1:
         raise ValueError(f"a province needs at least one dossier, not {dossiers}")
@@ -170,6 +172,7 @@ def build_population(dossiers: int = 60_000, seed: int = 3478) -> Population:
     columns |= _staleness(rng, columns)
     columns |= _identities(rng, columns, place)
     columns |= _wording(rng, columns)
+    columns |= _posting(rng, columns, orphan_steps=orphan_steps)
     return Population(seed=seed, columns=columns)
 
 
@@ -602,3 +605,21 @@ def _wording(rng: np.random.Generator, columns: Columns) -> Columns:
         "uid_high": rng.integers(0, 1 << 62, size=count),
         "uid_low": rng.integers(0, 1 << 62, size=count),
     }
+
+
+def _posting(rng: np.random.Generator, columns: Columns, *, orphan_steps: bool) -> Columns:
+    """When the message log first holds each dossier: when it is registered, for a few a day or two later.
+
+    Their progress is not held back, so it arrives first. Only dossiers of one code that go on for longer:
+    whatever else only the log tells happens later, so being without the message changes no other fact.
+    """
+    registered = _whole(columns, "registered")
+    count = len(registered)
+    logged = registered + _between(rng, 24 * HOUR, 48 * HOUR, count)
+    ends = np.minimum.reduce(
+        [_whole(columns, name) for name in ("ended", "returned", "denied", "done_early", "result")]
+    )
+    held = _flag(columns, "has_steps") & (_whole(columns, "identity") == PLAIN) & (ends > logged)
+    held &= orphan_steps | _flag(columns, "onestop") | _flag(columns, "portal")
+    held &= (_whole(columns, "received") < logged) & _chance(rng, count, 0.05)
+    return {"held_back": held, "logged": np.where(held, logged, registered)}

@@ -4,17 +4,21 @@ Belongs here: the JSON of a dossier, its files and its payment, and the columns 
 index filters by. Does not belong here: HTTP (see `server.py`), nor what is true.
 
 Beside the dossiers stand ghosts that default filters hide: deleted ones (negative originality),
-children of inter-agency cases, drafts never acted on.
+children of inter-agency cases, and drafts that nobody ever acted on. Such a draft has a blank status and
+is purged half an hour after it was begun (sources 1.6 and 5.2).
 """
 
 from __future__ import annotations
 
+import copy
+import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from sandbox.broken import BrokenRecord
 from sandbox.calendar import Integers
 from sandbox.codes import PORTAL_METHODS, PORTAL_SERVICE_LEVELS, PORTAL_STATUSES
 from sandbox.people import POOL, people
@@ -22,9 +26,18 @@ from sandbox.population import DIRECT, METHODS, NATIONAL, NEVER, ONLINE, POST, F
 from sandbox.truth import State, settled_at, state_at, unit_at, visible_at
 from sandbox.wire import day_first_texts, escaped, index_days
 
-#: How many of each 1000 dossiers have a ghost, and which: originality, originDossierId set, acted on.
+#: Kinds of ghosts: originality, originDossierId set, acted on. Deleted, inter-agency child, draft.
 _GHOSTS = ((-1, False, True), (2, True, True), (1, False, False))
-_GHOST_EVERY = 125
+_DRAFT = 2
+#: One dossier in so many was deleted once or has a child; beside one in so many a draft was begun.
+_GHOST_EVERY, _DRAFT_EVERY = 125, 20
+#: A draft that nobody acts on lives so long.
+DRAFT_SECONDS = 1800
+#: What a draft does not say yet.
+_DRAFT_BLANKS = dict.fromkeys(
+    ("dossierNo", "submitDate", "receiveDate", "dueDate", "extendDate", "releaseDate", "finishDate", "cancellingDate",
+     "dossierStatus", "lockState", "dueDateComing", "lastActionDate", "lastActionUser"), "",
+)  # fmt: skip
 FIRST_ID = 100_001
 _STATUS_WORDS = {
     2: ("new", "collecting"),
@@ -73,8 +86,8 @@ class _Said(NamedTuple):
 class PortalIndex:
     """The portal at an instant: rendered records and the columns its search filters by.
 
-    Positions 0 … n-1 are the portal's dossiers in order of creation, then the ghosts. `update` moves
-    it to a later instant and renders only what changed.
+    Positions 0 … n-1 are the portal's dossiers in order of creation, then the ghosts, then the broken
+    records. `update` moves it to a later instant and renders only what changed.
     """
 
     population: Population
@@ -85,6 +98,8 @@ class PortalIndex:
     columns: dict[str, Integers] = field(default_factory=dict)
     agencies: list[str] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
+    #: Records beside the dossiers that no reader can accept.
+    broken: tuple[BrokenRecord, ...] = ()
 
     def __post_init__(self) -> None:
         total = len(self.rows)
@@ -99,15 +114,17 @@ class PortalIndex:
         """The population row behind each position."""
         dossiers = np.flatnonzero(self.population.flag("portal"))
         dossiers = dossiers[np.argsort(self.population.whole("submitted")[dossiers], kind="stable")]
-        return np.concatenate([dossiers, dossiers[::_GHOST_EVERY]])
+        broken = np.array([record.row for record in self.broken], dtype=np.int64)
+        return np.concatenate([dossiers, dossiers[::_GHOST_EVERY], dossiers[::_DRAFT_EVERY], broken])
 
     @cached_property
     def ghost(self) -> Integers:
-        """Number of the ghost's kind at each position, -1 for a dossier."""
-        dossiers = int(self.population.flag("portal").sum())
-        kinds = np.full(len(self.rows), -1, dtype=np.int64)
-        kinds[dossiers:] = np.arange(len(self.rows) - dossiers) % len(_GHOSTS)
-        return kinds
+        """Number of the ghost's kind at each position, -1 for a dossier or a broken record."""
+        dossiers = np.arange(self._dossiers)
+        hidden = np.arange(len(dossiers[::_GHOST_EVERY])) % _DRAFT
+        drafts = np.full(len(dossiers[::_DRAFT_EVERY]), _DRAFT)
+        shown, broken = np.full(len(dossiers), -1), np.full(len(self.broken), -1)
+        return np.concatenate([shown, hidden, drafts, broken]).astype(np.int64)
 
     @cached_property
     def site(self) -> Integers:
@@ -139,7 +156,9 @@ class PortalIndex:
     def origin(self) -> Integers:
         """originDossierId: the parent's id of an inter-agency child, else 0."""
         child = (self.ghost >= 0) & np.array([kind[1] for kind in _GHOSTS])[self.ghost]
-        return np.where(child, FIRST_ID + np.searchsorted(self.rows[: self._dossiers], self.rows), 0)
+        position = np.zeros(len(self.population), dtype=np.int64)
+        position[self.rows[: self._dossiers]] = np.arange(self._dossiers)
+        return np.where(child, FIRST_ID + position[self.rows], 0)
 
     @cached_property
     def acted(self) -> Flags:
@@ -149,7 +168,24 @@ class PortalIndex:
 
     @cached_property
     def _dossiers(self) -> int:
-        return int((self.ghost < 0).sum())
+        return int(self.population.flag("portal").sum())
+
+    @property
+    def _first_broken(self) -> int:
+        return len(self.rows) - len(self.broken)
+
+    def broken_keys(self) -> list[tuple[BrokenRecord, str]]:
+        """Each broken record that is visible, and the key a reader gives it: `groupId:dossierId`."""
+        places = enumerate(self.broken, start=self._first_broken)
+        seen = [(place, record) for place, record in places if self.columns["visible"][place]]
+        return [(record, f"{self.site[place]}:{FIRST_ID + place}") for place, record in seen]
+
+    def as_it_stands(self) -> PortalIndex:
+        """A copy that later updates do not change."""
+        frozen = copy.copy(self)
+        frozen.records, frozen.agencies, frozen.statuses = list(self.records), list(self.agencies), list(self.statuses)
+        frozen.columns = {name: values.copy() for name, values in self.columns.items()}
+        return frozen
 
     @cached_property
     def keys(self) -> dict[str, int]:
@@ -162,7 +198,8 @@ class PortalIndex:
         changed = np.zeros(len(self.population), dtype=np.bool_)
         changed[self.population.changed(self.at, at)] = True
         self.at = at
-        self._render(np.flatnonzero(changed[self.rows]))
+        # Nothing happens to a draft when it is purged.
+        self._render(np.flatnonzero(changed[self.rows] | (self.ghost == _DRAFT)))
 
     def position(self, key: str) -> int | None:
         """Position of a dossier by id, else by code or referenceUid; None when unknown or not there yet."""
@@ -189,8 +226,14 @@ class PortalIndex:
             for name, known, a, b in zip(names, national.tolist(), high.tolist(), low.tolist(), strict=True)
         ]
 
-    def _render(self, positions: Integers) -> None:
+    def _visible(self, positions: Integers) -> Flags:
         visible = visible_at(self.population, self.at)[0][self.rows[positions]]
+        purged = self.population.whole("submitted")[self.rows[positions]] + DRAFT_SECONDS <= self.at
+        shown: Flags = visible & ~((self.ghost[positions] == _DRAFT) & purged)
+        return shown
+
+    def _render(self, positions: Integers) -> None:
+        visible = self._visible(positions)
         self.columns["visible"][positions] = visible
         positions = positions[visible]
         rows = self.rows[positions]
@@ -199,6 +242,30 @@ class PortalIndex:
         self._index(positions, rows, state)
         for position, record in zip(positions.tolist(), self._records(positions, rows, state), strict=True):
             self.records[position] = record
+            if self.ghost[position] == _DRAFT:
+                self._undo_submission(position)
+            elif position >= self._first_broken:
+                self._break(position)
+
+    def _undo_submission(self, position: int) -> None:
+        """A draft says when it was begun and what for, no more."""
+        begun = json.loads(self.records[position])
+        self._replace(position, json.dumps(begun | _DRAFT_BLANKS | self._own_uid(position), ensure_ascii=False))
+        for name in ("submit", "receive", "release", "finish", "due"):
+            self.columns[name][position] = 0
+
+    def _break(self, position: int) -> None:
+        broken = self.broken[position - self._first_broken]
+        identifiers = self._own_uid(position) | {"dossierNo": broken.code}
+        self._replace(position, broken.patched(self.records[position], identifiers))
+
+    @staticmethod
+    def _own_uid(position: int) -> dict[str, str]:
+        return {"referenceUid": f"{position:08x}-0000-4000-8000-000000000000"}
+
+    def _replace(self, position: int, record: str) -> None:
+        self.records[position] = record.encode()
+        self.statuses[position] = json.loads(record)["dossierStatus"]
 
     def _index(self, positions: Integers, rows: Integers, state: State) -> None:
         due = np.where(self.population.flag("portal_blank_due")[rows], NEVER, state.due)

@@ -6,7 +6,9 @@ Does not belong here: HTTP, logging in, the JSON of a record.
 
 from __future__ import annotations
 
+import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,24 +44,48 @@ class PortalSearch:
     """Searches of one portal; remembers the last ones, so that the next page of a list costs nothing."""
 
     index: PortalIndex
+    #: Agencies that the reader is shown while the query names none; empty for all.
+    scope: tuple[str, ...] = ()
     _cache: dict[tuple[int, tuple[tuple[str, str], ...]], list[int]] = field(default_factory=dict)
+    _before: PortalSearch | None = None
+    _replies_behind: int = 0
 
     def forget(self) -> None:
         """Drop what is remembered; call it whenever the clock moves."""
         self._cache.clear()
 
-    def page(self, site: int, parameters: Mapping[str, str]) -> bytes:
-        """The reply to `GET /dossiers`: the true total, and the rows from `start` up to before `end`."""
-        found = self._found(site, parameters)
+    def fall_behind(self, before: PortalIndex, replies: int) -> None:
+        """Show the rows of an earlier state in the next so many replies: the index has not caught up."""
+        self._before, self._replies_behind = PortalSearch(before, self.scope), replies
+
+    def page(self, site: int, parameters: Mapping[str, str], fault: str | None = None) -> bytes:
+        """The reply to `GET /dossiers`: the total, and the rows from `start` up to before `end`.
+
+        The total comes from a query of its own, so it is of the newest state also while the rows are
+        not. `fault` is one of the portal's among `faults.PLAYED_INSIDE`.
+        """
+        total = len(self._found(site, parameters)) + {"total_high": 1, "total_low": -1}.get(fault or "", 0)
+        if self._before and self._replies_behind:
+            self._replies_behind -= 1
+            rows = self._before.rows(site, parameters)
+        else:
+            self._before = None
+            rows = self.rows(site, parameters, without_first=fault == "row_missing")
+        return b'{"total":%d,"data":[%b]}' % (max(total, 0), b",".join(rows))
+
+    def rows(self, site: int, parameters: Mapping[str, str], *, without_first: bool = False) -> list[bytes]:
+        """The records from `start` up to before `end`, as if the first of them were not there if so asked."""
         start, end = _row(parameters.get("start")), _row(parameters.get("end"))
         if end == 0:  # ALL_POS: both offsets are dropped
             start, end = 0, SEARCH_LIMIT
-        rows = found[start : min(end, SEARCH_LIMIT)]
-        data = b",".join([self.index.records[row] for row in rows])
-        return b'{"total":%d,"data":[%b]}' % (len(found), data)
+        shift = int(without_first)
+        shown = self._found(site, parameters)[start + shift : min(end, SEARCH_LIMIT) + shift]
+        return [self.index.records[row] for row in shown]
 
     def _found(self, site: int, parameters: Mapping[str, str]) -> list[int]:
-        asked = tuple(sorted((name, value) for name, value in parameters.items() if name not in ("start", "end")))
+        # What is equal in a sorted list comes in another order on every page.
+        paging = ("end",) if parameters.get("sort") else ("start", "end")
+        asked = tuple(sorted((name, value) for name, value in parameters.items() if name not in paging))
         key = (site, asked)
         if key not in self._cache:
             if len(self._cache) >= _CACHED:
@@ -81,8 +107,10 @@ class PortalSearch:
             keep &= self._statistic(rows, parameters)
         found = rows[keep]
         found = self._worded(found, self.index.statuses, parameters.get("status", ""))
-        agency = parameters.get("agency", "")
+        agency = parameters.get("agency", ",".join(self.scope))
         found = self._worded(found, self.index.agencies, "" if agency == "all" else agency)
+        if parameters.get("sort"):
+            found = self._sorted(found, parameters["sort"], parameters.get("start", ""))
         return found[::-1] if parameters.get("order") == "true" else found
 
     def _originality(self, rows: Integers, asked: str) -> Flags:
@@ -127,6 +155,14 @@ class PortalSearch:
         now = datetime.fromtimestamp(self.index.at + VIETNAM_SECONDS, UTC)
         month, year = _row(parameters.get("month")) or now.month, _row(parameters.get("year")) or now.year
         return year * 10_000 + month * 100 + 1, year * 10_000 + month * 100 + 31
+
+    def _sorted(self, rows: Integers, name: str, page: str) -> Integers:
+        """By the text of a field, whatever it is: 10 before 9, and days by their day of the month."""
+        keyed = [
+            (str(json.loads(self.index.records[row]).get(name, "")), zlib.crc32(f"{page}:{row}".encode()), row)
+            for row in rows.tolist()
+        ]
+        return np.array([row for _, _, row in sorted(keyed)], dtype=np.int64)
 
     @staticmethod
     def _worded(rows: Integers, texts: list[str], asked: str) -> Integers:

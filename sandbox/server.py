@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import json
 import math
 import multiprocessing
 import secrets
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
@@ -32,17 +34,21 @@ import pyarrow.parquet as pq
 import uvicorn
 import yaml
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.faults import FaultPlan, FaultyApp
+from sandbox.broken import broken_records
+from sandbox.faults import SCOPE_KEY, FaultPlan, FaultyApp
 from sandbox.messages import MessageLog
 from sandbox.onestop import OnestopIndex
 from sandbox.population import DEFAULT_CLOCK, Population, seconds
 from sandbox.portal import PortalIndex
 from sandbox.portal_search import PortalSearch
 from sandbox.territory import PROVINCE_FOLDER
+from sandbox.traits import DEFAULT, Traits
 
 DEFAULT_PORT = 8765
 #: What a reader of the sandbox must have in its environment; they open nothing but the sandbox.
@@ -69,12 +75,19 @@ class Practice:
     home: Path
     clock: datetime = DEFAULT_CLOCK
     tokens: dict[str, float] = field(default_factory=dict)
+    traits: Traits = DEFAULT
 
     def __post_init__(self) -> None:
-        self.portal = PortalIndex(self.population, seconds(self.clock))
-        self.search = PortalSearch(self.portal)
-        self.onestop = OnestopIndex(self.population, seconds(self.clock))
-        self.log = MessageLog(self.population, self.home / "sandbox" / "messages")
+        now, traits, broken = seconds(self.clock), self.traits, broken_records(self.population, self.traits.broken)
+        portal, onestop, messages = (
+            tuple(record for record in broken if record.breakage.source == source)
+            for source in ("portal", "onestop", "messages")
+        )
+        zone = traits.index_zone_hours * 3600
+        self.portal = PortalIndex(self.population, now, index_offset=zone, broken=portal)
+        self.search = PortalSearch(self.portal, traits.scope)
+        self.onestop = OnestopIndex(self.population, now, broken=onestop)
+        self.log = MessageLog(self.population, self.home / "sandbox" / "messages", traits.personality, messages)
         self.log.write_history(self.clock)
         self._write_truth()
 
@@ -82,6 +95,8 @@ class Practice:
         """Move the clock: render what changed, add the message files, write the new truth."""
         if to < self.clock:
             raise ValueError(f"the clock stands at {self.clock.isoformat()} and cannot go back to {to.isoformat()}")
+        if self.traits.index_lag:
+            self.search.fall_behind(self.portal.as_it_stands(), self.traits.index_lag)
         self.portal.update(seconds(to))
         self.onestop.update(seconds(to))
         self.search.forget()
@@ -96,6 +111,9 @@ class Practice:
             aside = folder / f"{name}.part"
             pq.write_table(table, aside)
             aside.replace(folder / f"{name}.parquet")
+        keys = self.portal.broken_keys() + self.onestop.broken_keys() + self.log.broken_keys(seconds(self.clock))
+        told = [record.told(key) for record, key in keys]
+        (folder / "broken.json").write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
 
     def new_token(self) -> str:
         """A token that opens the one-stop for `TOKEN_SECONDS`."""
@@ -143,7 +161,8 @@ class PortalEndpoints:
         if refusal := self._refusal(request):
             return refusal
         site = int(request.headers["groupid"])
-        return _json(self.practice.search.page(site, dict(request.query_params)))
+        fault = request.scope.get(SCOPE_KEY)
+        return _json(self.practice.search.page(site, dict(request.query_params), fault))
 
     async def dossier(self, request: Request) -> Response:
         """`GET /dossiers/{id}`; an unknown one is an empty object, not an error."""
@@ -205,13 +224,16 @@ class OnestopEndpoints:
         if refusal := self._refusal(request):
             return refusal
         query = request.query_params
+        size = min(max(_number(query.get("size"), 10), 1), _MAX_PAGE)
+        page = _number(query.get("page"), 0)
+        if page == 0:
+            self.practice.onestop.begin_walk()
+        if request.scope.get(SCOPE_KEY) == "churn":
+            self.practice.onestop.churn(page * size)
         found = self._found(query.get("code", ""), query.get("dossier-status", ""))
         if query.get("sort", "updatedDate,desc") == "updatedDate,asc":
             found = found[::-1]
-        size = min(max(_number(query.get("size"), 10), 1), _MAX_PAGE)
-        return _json(
-            self._page(found, _number(query.get("page"), 0), size, counted=query.get("spec", "page") != "slice")
-        )
+        return _json(self._page(found, page, size, counted=query.get("spec", "page") != "slice"))
 
     def _found(self, code: str, statuses: str) -> list[int]:
         onestop = self.practice.onestop
@@ -283,7 +305,8 @@ def application(practice: Practice) -> Starlette:
             Route(f"{_ONESTOP}/auth/realms/digo/protocol/openid-connect/token", onestop.token, methods=["POST"]),
             Route("/sandbox/health", control.health),
             Route("/sandbox/clock", control.clock, methods=["POST"]),
-        ]
+        ],
+        middleware=[Middleware(GZipMiddleware, compresslevel=1)] if practice.traits.gzip else [],
     )
 
 
@@ -310,8 +333,8 @@ def _free(host: str, port: int) -> None:
         _listener(host, port).close()
 
 
-def _server(population: Population, home: Path, faults: FaultPlan | None) -> uvicorn.Server:
-    app = application(Practice(population, home))
+def _server(population: Population, home: Path, faults: FaultPlan | None, traits: Traits) -> uvicorn.Server:
+    app = application(Practice(population, home, traits=traits))
     config = uvicorn.Config(
         FaultyApp(app, faults) if faults else app,
         access_log=False,
@@ -329,13 +352,14 @@ def serve(
     port: int = DEFAULT_PORT,
     home: Path,
     faults: FaultPlan | None = None,
+    traits: Traits = DEFAULT,
 ) -> None:
     """Serve a population until interrupted; files go below `home`/sandbox.
 
     Raises `SandboxError` when the port is in use or the address is not loopback.
     """
     _free(host, port)
-    server = _server(population, home, faults)
+    server = _server(population, home, faults, traits)
     with _listener(host, port) as listener:
         server.run(sockets=[listener])
 
@@ -362,6 +386,12 @@ class RunningSandbox:
         folder = self.home / "sandbox" / "truth"
         return {name: pq.read_table(folder / f"{name}.parquet") for name in ("dossier", "payment")}
 
+    def broken(self) -> list[dict[str, Any]]:
+        """The records that no reader can accept, as truth/broken.json tells them."""
+        file = self.home / "sandbox" / "truth" / "broken.json"
+        told: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+        return told
+
 
 def write_province_file(home: Path, base_url: str) -> Path:
     """Write `home`/sandbox/dak-lak.yaml: the province with addresses at `base_url` and absolute paths."""
@@ -381,12 +411,12 @@ def write_province_file(home: Path, base_url: str) -> Path:
 
 
 def _serve_for_parent(
-    population: Population, home: Path, port: int, faults: FaultPlan | None, parent: Connection
+    population: Population, home: Path, port: int, *, faults: FaultPlan | None, traits: Traits, parent: Connection
 ) -> None:
     """The other process: report the port once ready, serve until the parent lets go of the pipe."""
     try:
         _free("127.0.0.1", port)
-        server = _server(population, home, faults)
+        server = _server(population, home, faults, traits)
         listener = _listener("127.0.0.1", port)
     except SandboxError as error:
         parent.send(("error", str(error)))
@@ -405,7 +435,12 @@ def _serve_for_parent(
 
 @contextmanager
 def running_sandbox(
-    population: Population, *, home: Path, port: int = 0, faults: FaultPlan | None = None
+    population: Population,
+    *,
+    home: Path,
+    port: int = 0,
+    faults: FaultPlan | None = None,
+    traits: Traits = DEFAULT,
 ) -> Iterator[RunningSandbox]:
     """Serve a population from another process, so that it does not share the interpreter with its reader.
 
@@ -414,7 +449,12 @@ def running_sandbox(
     home = home.resolve()
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve_for_parent, args=(population, home, port, faults, there), daemon=True)
+    process = context.Process(
+        target=_serve_for_parent,
+        args=(population, home, port),
+        kwargs={"faults": faults, "traits": traits, "parent": there},
+        daemon=True,
+    )
     process.start()
     there.close()
     try:

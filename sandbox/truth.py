@@ -105,11 +105,12 @@ def visible_at(population: Population, at: int) -> tuple[Flags, Flags, Flags]:
     """Which dossiers stand in the portal, in the one-stop and in the message log at an instant."""
     portal = population.flag("portal") & (population.whole("submitted") <= at)
     registered = population.whole("registered") <= at
-    return portal, population.flag("onestop") & registered, population.flag("messages") & registered
+    logged = population.flag("messages") & (population.whole("logged") <= at)
+    return portal, population.flag("onestop") & registered, logged
 
 
 def step_counts(population: Population, at: int, rows: Integers) -> Integers:
-    """How many progress steps of each of `rows` the message log holds at an instant."""
+    """How many progress steps of each of `rows` the message log holds at an instant, its own record or not."""
     count = np.zeros(len(rows), dtype=np.int64)
     for name, _ in STEPS:
         count += population.whole(name)[rows] <= at
@@ -120,7 +121,8 @@ def truth_tables(population: Population, at: datetime) -> dict[str, pa.Table]:
     """Tables `dossier` and `payment` at an instant.
 
     A dossier that no source can show yet is not in them. What only the message log tells (digitised,
-    reused, VNeID, supplements, steps) is 0 or false for a dossier outside the log, by construction.
+    reused, VNeID, supplements, steps) is 0 or false for a dossier outside the log, by construction; only
+    steps may be told before the dossier's own message is.
     """
     now = seconds(at)
     portal, onestop, messages = visible_at(population, now)
@@ -223,7 +225,7 @@ def _log_only(population: Population, now: int, rows: Integers, logged: Flags) -
     return {
         "vneid_verified": pa.array(population.flag("vneid")[rows] & logged),
         "supplement_count": pa.array(np.where(logged, supplements, 0)),
-        "step_count": pa.array(np.where(logged, step_counts(population, now, rows), 0)),
+        "step_count": pa.array(step_counts(population, now, rows)),
     }
 
 

@@ -98,11 +98,24 @@ def test_parts_never_exceed_the_whole(dossiers: pd.DataFrame) -> None:
 
 def test_what_one_source_alone_can_tell_is_true_only_there(dossiers: pd.DataFrame) -> None:
     outside = dossiers[~dossiers.in_messages]
-    assert (outside[["component_digitised", "component_reused", "supplement_count", "step_count"]] == 0).all(axis=None)
+    assert (outside[["component_digitised", "component_reused", "supplement_count"]] == 0).all(axis=None)
     assert not outside.vneid_verified.any()
     assert (dossiers[~dossiers.in_onestop].transaction_count <= 1).all()
     assert (dossiers[~dossiers.in_onestop & ~dossiers.in_portal].transaction_count == 0).all()
     assert not dossiers[~dossiers.in_messages & ~dossiers.in_portal].electronic_result.any()
+
+
+def test_progress_may_come_a_day_before_its_dossier() -> None:
+    population = build_population(20_000)
+    seen = 0
+    for days in range(1, 12, 2):
+        at = DEFAULT_CLOCK - timedelta(days=days)
+        dossiers = population.truth(at)["dossier"].to_pandas()
+        early = dossiers[~dossiers.in_messages & (dossiers.step_count > 0)]
+        assert (early.in_portal | early.in_onestop).all()
+        assert (early.submitted_at > pd.Timestamp(at) - timedelta(days=9)).all()
+        seen += len(early)
+    assert 0 < seen < 60
 
 
 def test_units_handle_only_in_their_time(dossiers: pd.DataFrame) -> None:
