@@ -10,7 +10,9 @@ to import are imported by the commands that need them.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -237,14 +239,21 @@ def ui(
             dagster_processes(home, served.province_file, port=port) as processes,
         ):
             out.print(f"UI: [bold]http://127.0.0.1:{port}[/bold] (tỉnh mẫu {served.base_url}). Ctrl-C dừng")
-            try:
-                while all(process.poll() is None for process in processes):
-                    time.sleep(0.5)
-            except KeyboardInterrupt:
-                out.print("Đang dừng … · stopping")
-                return
+            stopped = _stop_asked()
+            while all(process.poll() is None for process in processes):
+                if stopped.wait(0.5):
+                    out.print("Đang dừng … · stopping")
+                    return
     out.print("[red]✗[/red] Một tiến trình Dagster đã tự dừng; lý do ở ngay trên · a Dagster process ended by itself")
     raise typer.Exit(1)
+
+
+def _stop_asked() -> threading.Event:
+    """Set by Ctrl-C and by the signal that a service manager sends: both end the processes in order."""
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    return asked
 
 
 if __name__ == "__main__":

@@ -82,9 +82,10 @@ def dagster_processes(home: Home, province_file: Path, *, port: int) -> Iterator
     """The web server on loopback and the daemon, for `province_file`; both end with the block."""
     prepare_dagster(home).dispose()
     environment = {**os.environ, "THUOCDO_PROVINCE": str(province_file), "THUOCDO_HOME": str(home.root)}
+    common = ("-w", str(WORKSPACE), "--log-level", "warning", "--code-server-log-level", "warning")
     commands = (
-        ["dagster-webserver", "-w", str(WORKSPACE), "-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"],
-        ["dagster-daemon", "run", "-w", str(WORKSPACE), "--log-level", "warning"],
+        ["dagster-webserver", *common, "-h", "127.0.0.1", "-p", str(port), "--dagster-log-level", "warning"],
+        ["dagster-daemon", "run", *common],
     )
     with ExitStack() as stack:
         yield [stack.enter_context(_process(command, environment)) for command in commands]

@@ -28,8 +28,6 @@ from warehouse.database import Database
 
 #: The instance configuration that a new home starts with.
 TEMPLATE = Path(__file__).parents[1] / "dagster.yaml"
-#: Dagster writes every event to its console at DEBUG; the command line says what matters itself.
-_QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,6 @@ def _execute(
     first, last = (day.isoformat() for day in days)
     return job.execute_in_process(
         instance=instance,
-        run_config=_QUIET,
         raise_on_error=False,
         partition_key=last if first == last else None,
         tags={} if first == last else range_tags(first, last),
