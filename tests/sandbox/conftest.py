@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from sandbox.population import Population, build_population
 from sandbox.server import ENVIRONMENT, RunningSandbox, running_sandbox
 
 SITES = [10101, *range(10201, 10216), 10301]
+
+
+def stamp(text: str) -> float:
+    """Seconds of an iGate date."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
 
 
 @dataclass(frozen=True)

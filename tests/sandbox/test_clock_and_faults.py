@@ -20,10 +20,10 @@ import pytest
 import uvicorn
 import yaml
 
-from sandbox.faults import BAD_DAY, Fault, FaultPlan, FaultyApp, Kind
+from sandbox.faults import BAD_DAY, ONESTOP_LIST, PORTAL_LIST, Fault, FaultPlan, FaultyApp, Kind
 from sandbox.population import DEFAULT_CLOCK, Population, build_population, seconds
 from sandbox.server import ENVIRONMENT, Practice, SandboxError, application, running_sandbox
-from tests.sandbox.conftest import SITES, Reader
+from tests.sandbox.conftest import SITES, Reader, stamp
 
 #: 1 November 2026 is a Sunday; by the end of Wednesday much has happened.
 LATER = DEFAULT_CLOCK + timedelta(days=4)
@@ -175,3 +175,92 @@ def test_a_slow_body_is_slow_and_whole(patient: tuple[FaultyApp, str]) -> None:
         began = time.monotonic()
         assert _outcome(client, f"{base_url}/portal/o/rest/v2/dossiers?start=0&end=3") == "good"
         assert time.monotonic() - began >= 0.3
+
+
+def _portal_list(client: httpx.Client, base_url: str, **query: Any) -> tuple[int, list[int]]:
+    reply = client.get(
+        f"{base_url}/portal/o/rest/v2/dossiers",
+        params=query,
+        headers={"groupId": "10301"},
+        auth=(ENVIRONMENT["THUOCDO_PORTAL_USERNAME"], ENVIRONMENT["THUOCDO_PORTAL_PASSWORD"]),
+    ).json()
+    return reply["total"], [row["dossierId"] for row in reply["data"]]
+
+
+@pytest.mark.parametrize(("kind", "off"), [("total_high", 1), ("total_low", -1), ("row_missing", 0)])
+def test_total_and_rows_disagree_and_agree_again(kind: Kind, off: int, patient: tuple[FaultyApp, str]) -> None:
+    app, base_url = patient
+    with httpx.Client(timeout=10) as client:
+        app.follow(FaultPlan(()))
+        total, ids = _portal_list(client, base_url, start=0, end=20)
+        following = _portal_list(client, base_url, start=20, end=21)[1]
+        app.follow(FaultPlan((Fault(kind, 2, PORTAL_LIST),), seed=1))
+        replies = [_portal_list(client, base_url, start=0, end=20) for _ in range(4)]
+    assert replies.count((total, ids)) == 2  # every other reply, and reading again heals it
+    spoiled = next(reply for reply in replies if reply != (total, ids))
+    assert spoiled == (total + off, [*ids[1:], *following] if kind == "row_missing" else ids)
+
+
+def _onestop_page(client: httpx.Client, base_url: str, page: int, *, size: int = 40) -> dict[str, Any]:
+    secret = (ENVIRONMENT["THUOCDO_ONESTOP_CLIENT_ID"], ENVIRONMENT["THUOCDO_ONESTOP_CLIENT_SECRET"])
+    url = f"{base_url}/onestop/auth/realms/digo/protocol/openid-connect/token"
+    token = client.post(url, data={"grant_type": "client_credentials"}, auth=secret).json()["access_token"]
+    reply = client.get(
+        f"{base_url}/onestop/pa/dossier/search",
+        params={"page": page, "size": size, "sort": "updatedDate,desc", "spec": "page"},
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    page_said: dict[str, Any] = reply.json()
+    return page_said
+
+
+def _walk(client: httpx.Client, base_url: str) -> tuple[list[dict[str, Any]], list[int]]:
+    items: list[dict[str, Any]] = []
+    totals = []
+    for number in range(10_000):
+        page = _onestop_page(client, base_url, number, size=300)
+        items += page["content"]
+        totals.append(page["totalElements"])
+        if page["last"]:
+            break
+    return items, totals
+
+
+def test_dossiers_move_and_vanish_between_pages_and_nothing_is_lost_for_good(patient: tuple[FaultyApp, str]) -> None:
+    app, base_url = patient
+    with httpx.Client(timeout=10) as client:
+        app.follow(FaultPlan(()))
+        before = {item["id"]: item for item in _walk(client, base_url)[0]}
+        app.follow(FaultPlan((Fault("churn", 1, ONESTOP_LIST),)))
+        items, totals = _walk(client, base_url)
+        app.follow(FaultPlan(()))
+        after = {item["id"]: item for item in _walk(client, base_url)[0]}
+    # The total fell while rows vanished; rows that were pushed down came twice; some rows were jumped over.
+    assert totals[-1] < totals[0] == len(before)
+    ids = [item["id"] for item in items]
+    assert set(ids) < set(before)
+    assert set(after) == set(before)
+    changed = [key for key, item in after.items() if item != before[key]]
+    newest = max(stamp(item["updatedDate"]) for item in before.values())
+    assert 1 < len(changed) <= len(totals)
+    assert list(after)[: len(changed)] == sorted(changed, key=lambda key: -stamp(after[key]["updatedDate"]))
+    for key in changed:
+        assert stamp(after[key]["updatedDate"]) > newest
+        assert {**after[key], "updatedDate": ""} == {**before[key], "updatedDate": ""}
+
+
+def test_a_vanished_row_hides_its_neighbour_and_a_jump_repeats_one(patient: tuple[FaultyApp, str]) -> None:
+    app, base_url = patient
+    happened = set()
+    with httpx.Client(timeout=10) as client:
+        for _ in range(2):  # one and the other, by turns
+            app.follow(FaultPlan(()))
+            healthy = [_onestop_page(client, base_url, page) for page in (0, 1, 2)]
+            first, second, third = ([item["id"] for item in page["content"]] for page in healthy)
+            app.follow(FaultPlan((Fault("churn", 1, ONESTOP_LIST),)))
+            page = _onestop_page(client, base_url, 1)
+            vanished = page["totalElements"] == healthy[0]["totalElements"] - 1
+            ids = [item["id"] for item in page["content"]]
+            assert ids == ([*second[1:], third[0]] if vanished else [first[-1], *second[:-1]])
+            happened.add(vanished)
+    assert happened == {True, False}

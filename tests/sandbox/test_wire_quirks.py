@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from sandbox.population import DEFAULT_CLOCK, build_population, seconds
 from sandbox.portal import PortalIndex
 from sandbox.portal_search import SEARCH_LIMIT, PortalSearch
 from sandbox.server import SandboxError, serve
-from tests.sandbox.conftest import SITES, Reader
+from tests.sandbox.conftest import SITES, Reader, stamp
 
 
 def _total(reader: Reader, **query: Any) -> int:
@@ -203,11 +202,6 @@ def test_newest_update_comes_first(reader: Reader) -> None:
     assert stamps == sorted(stamps, reverse=True)
     assert len({item["id"] for item in items}) == len(items)
     assert all(re.fullmatch(r"[0-9a-f]{24}", item["id"]) for item in items)
-
-
-def stamp(text: str) -> float:
-    """Seconds of an iGate date."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
 
 
 def test_the_same_thing_is_worded_in_several_ways(reader: Reader) -> None:
