@@ -52,11 +52,12 @@ SCOPE_KEY = "sandbox.fault"
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong on every `every`-th request below `path`."""
+    """One thing that goes wrong on every `every`-th request below `path`, at most `times` times if that is set."""
 
     kind: Kind
     every: int
     path: str = "/"
+    times: int | None = None
 
 
 #: What `--faults` switches on: a bad day, which a patient reader survives.
@@ -73,9 +74,9 @@ BAD_DAY = (
     Fault("total_high", 31, PORTAL_LIST),
     Fault("row_missing", 37, PORTAL_LIST),
 )
-#: Dossiers change, jump and vanish under every other page of the one-stop. What jumped over a walk is
-#: found by the next one, not before: its extraction is complete only then.
-CHURN = (Fault("churn", 2, ONESTOP_LIST),)
+#: Dossiers jump and vanish under every other page of the one-stop, six in all: where it never ended, no walk
+#: could. What jumped over a walk is found by the next night's, not before.
+CHURN = (Fault("churn", 2, ONESTOP_LIST, times=6),)
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,14 @@ class FaultyApp:
     app: App
     plan: FaultPlan
     _counts: list[int] = field(init=False)
+    _played: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.follow(self.plan)
 
     def follow(self, plan: FaultPlan) -> None:
         """Begin a plan."""
-        self.plan, self._counts = plan, plan.phases()
+        self.plan, self._counts, self._played = plan, plan.phases(), [0] * len(plan.faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, well or badly."""
@@ -129,9 +131,14 @@ class FaultyApp:
             matches = path == fault.path if fault.kind in _LIST_KINDS else path.startswith(fault.path)
             if matches:
                 self._counts[number] += 1
-                if self._counts[number] % fault.every == 0 and found is None:
+                if self._counts[number] % fault.every == 0 and found is None and self._is_left(number):
                     found = fault.kind
+                    self._played[number] += 1
         return found
+
+    def _is_left(self, number: int) -> bool:
+        times = self.plan.faults[number].times
+        return times is None or self._played[number] < times
 
     async def _refuse(self, kind: Kind, send: Send) -> None:
         json, html = (b"content-type", b"application/json"), (b"content-type", b"text/html;charset=UTF-8")

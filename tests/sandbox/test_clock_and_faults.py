@@ -264,3 +264,12 @@ def test_a_vanished_row_hides_its_neighbour_and_a_jump_repeats_one(patient: tupl
             assert ids == ([*second[1:], third[0]] if vanished else [first[-1], *second[:-1]])
             happened.add(vanished)
     assert happened == {True, False}
+
+
+def test_a_fault_may_end(patient: tuple[FaultyApp, str]) -> None:
+    app, base_url = patient
+    app.follow(FaultPlan((Fault("bad_gateway", 2, times=3),)))
+    with httpx.Client(timeout=10) as client:
+        outcomes = [_outcome(client, f"{base_url}/portal/o/rest/v2/dossiers?start=0&end=3") for _ in range(20)]
+    assert outcomes.count("502") == 3
+    assert outcomes[8:] == ["good"] * 12
