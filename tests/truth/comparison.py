@@ -5,7 +5,6 @@ Belongs here: the outer joins. Does not belong here: what is true (`independent.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -51,15 +50,9 @@ def indicator_differences(published: pd.DataFrame, expected: pd.DataFrame) -> pd
     return joined[~equal]
 
 
-def dossier_differences(published: pd.DataFrame, truth: Truth, *, refused: Collection[str] = ()) -> pd.DataFrame:
-    """Facts that differ, dossier by dossier: name, fact, ours, truth; a missing dossier differs in every fact.
-
-    `refused` are the codes of one-stop records that broke the contract and stand in quarantine: the
-    publication cannot know that the one-stop has them, and must not pretend to.
-    """
-    facts = true_facts(truth.dossier)
-    facts["in_onestop"] &= ~facts.dossier_code.isin(refused)
-    ours, true = _named(published), _named(facts)
+def dossier_differences(published: pd.DataFrame, truth: Truth) -> pd.DataFrame:
+    """Facts that differ, dossier by dossier: name, fact, ours, truth; a missing dossier differs in every fact."""
+    ours, true = _named(published), _named(true_facts(truth.dossier))
     names = true.index.union(ours.index)
     ours, true = ours.reindex(names), true.reindex(names)
     # A portal lists files only. Where it lists none, the one-stop's list of papers speaks (precedence of lists),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -25,6 +26,7 @@ from orchestration.settings import Home, Province, load_province
 from sandbox.faults import FaultPlan
 from sandbox.population import DEFAULT_CLOCK, VIETNAM, build_population
 from sandbox.server import RunningSandbox, running_sandbox
+from sandbox.traits import DEFAULT, Traits
 from tests.truth.independent import Truth, read_truth
 from warehouse.database import Database
 from warehouse.lake import Lake
@@ -46,8 +48,9 @@ class Night:
     conformed: ConformResult
     #: Rows in each raw table after the night.
     raw_rows: dict[str, int]
-    #: What stands in quarantine after the night.
+    #: What stands in quarantine after the night, and the records that were made to end there.
     quarantine: pd.DataFrame
+    broken: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class House:
             conformed=conformed,
             raw_rows={kind: self.lake.read(table).num_rows for kind, table in RAW_TABLES.items()},
             quarantine=self.lake.read(RAW_QUARANTINE).to_pandas(),
+            broken=self.sandbox.broken(),
         )
 
     def _extract(self, name: str, start: datetime, until: datetime) -> list[SourceCount]:
@@ -130,11 +134,13 @@ class House:
 
 
 @contextmanager
-def house(root: Path, *, dossiers: int, seed: int, faults: FaultPlan | None = None) -> Iterator[House]:
+def house(
+    root: Path, *, dossiers: int, seed: int, faults: FaultPlan | None = None, traits: Traits = DEFAULT
+) -> Iterator[House]:
     """An empty home below `root` beside a sandbox of so many dossiers at its default clock."""
     home = Home.from_environment({"THUOCDO_HOME": str(root)})
     with (
-        running_sandbox(build_population(dossiers, seed), home=home.root, faults=faults) as sandbox,
+        running_sandbox(build_population(dossiers, seed), home=home.root, faults=faults, traits=traits) as sandbox,
         pytest.MonkeyPatch.context() as environment,
     ):
         for name, value in sandbox.environment.items():
