@@ -117,6 +117,7 @@ def _differences(ours: pd.Series[Any], true: pd.Series[Any], fact: str) -> pd.Da
     return pd.DataFrame({"dossier": said.index[differ], "fact": fact, "ours": said[differ], "truth": true[differ]})
 
 
-def report(what: str, differences: pd.DataFrame) -> str:
-    """The first differences, for the message of a failed test."""
-    return f"{len(differences)} {what} differ from the truth\n{differences.head(SHOWN).to_string(index=False)}"
+def report(what: str, differences: pd.DataFrame, by: list[str]) -> str:
+    """How many differ by kind, and the first ones, for the message of a failed test."""
+    kinds = differences.groupby(by).size().to_string()
+    return f"{len(differences)} {what} differ from the truth\n{kinds}\n{differences.head(SHOWN).to_string(index=False)}"

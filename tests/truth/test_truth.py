@@ -44,15 +44,18 @@ def _in_a_row(here: House, *, later: int) -> Iterator[Night]:
 
 def _assert_counts(night: Night) -> None:
     differences = indicator_differences(night.indicator, expected_indicators(night.truth))
-    assert differences.empty, f"{night.name}: {report('counts', differences)}"
+    if not differences.empty:
+        pytest.fail(f"{night.name}: {report('counts', differences, ['indicator', 'version'])}")
 
 
 def _assert_facts(night: Night) -> None:
     assert len(night.dossier) == night.conformed.dossiers == len(night.truth.dossier)
-    dossiers = dossier_differences(night.dossier, night.truth)
-    assert dossiers.empty, f"{night.name}: {report('facts', dossiers)}"
-    payments = payment_differences(night.payment, night.dossier, night.truth)
-    assert payments.empty, f"{night.name}: {report('payments', payments)}"
+    for what, differences in (
+        ("facts of dossiers", dossier_differences(night.dossier, night.truth)),
+        ("facts of payments", payment_differences(night.payment, night.dossier, night.truth)),
+    ):
+        if not differences.empty:
+            pytest.fail(f"{night.name}: {report(what, differences, ['fact'])}")
 
 
 def _assert_quarantine(night: Night) -> None:
