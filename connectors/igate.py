@@ -124,7 +124,7 @@ DOSSIERS = RecordContract(
 _Scalar = str | int | float | bool
 
 
-class _Named(msgspec.Struct):
+class _Named(msgspec.Struct, gc=False):
     """An object with an id, a code and a name; the same thing may come as its bare id, or in a list of one."""
 
     id: _Scalar | None = None
@@ -135,17 +135,21 @@ class _Named(msgspec.Struct):
 _Reference = _Named | list[_Named] | _Scalar | None
 
 
-class _Form(msgspec.Struct):
+class _File(msgspec.Struct, gc=False):
+    """A file is counted, nothing of it is read."""
+
+
+class _Form(msgspec.Struct, gc=False):
     id: _Scalar | None = None
-    file: list[_Named] | _Named | None = None
+    file: list[_File] | _File | None = None
     procedureForm: _Reference = None
 
 
-class _Paid(msgspec.Struct):
+class _Paid(msgspec.Struct, gc=False):
     paidDate: _Scalar | None = None
 
 
-class _Item(msgspec.Struct):
+class _Item(msgspec.Struct, gc=False):
     """A dossier's contract fields; everything else, the applicant first of all, is skipped unread."""
 
     id: _Scalar | None = None
