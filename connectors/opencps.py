@@ -349,9 +349,8 @@ class ListWalk(Walk):
             return self._zero(item, call, reading)
         if total >= self._limit:
             return self._divide(item, f"reaches the limit of {self._limit} rows")
-        reading.waiting = 1
         offsets = range(self._rows, total, self._rows)
-        reading.waiting += len(offsets)
+        reading.waiting = 1 + len(offsets)
         step = self._take(_Page(item, 0), total, rows, ids)
         return replace(step, calls=[*(self._call(item, start) for start in offsets), *step.calls])
 
@@ -395,10 +394,20 @@ class ListWalk(Walk):
         calls = () if reading.waiting else self._settle(page.slice, reading)
         return Step(rows, calls, f"{page.slice}, rows from {page.start}", page.slice.site)
 
+    def _beyond(self, item: Slice, reading: _Reading) -> Sequence[Call]:
+        """A full last page may have another behind it: the total comes from a count of its own, and can lag."""
+        last = max(reading.rows)
+        if reading.rows[last] < self._rows or last + self._rows >= self._limit:
+            return ()
+        reading.waiting = 1
+        return [self._call(item, last + self._rows)]
+
     def _settle(self, item: Slice, reading: _Reading) -> Sequence[Call]:
         if len(reading.union) >= reading.total:
-            del self._readings[item]
-            return ()
+            calls = self._beyond(item, reading)
+            if not calls:
+                del self._readings[item]
+            return calls
         gained = len(reading.union) > reading.before
         if reading.again < _REREADS:
             reading.before = len(reading.union)

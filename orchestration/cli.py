@@ -184,9 +184,7 @@ def verify() -> None:
 
 
 @app.command()
-def sandbox(
-    dossiers: Dossiers = DOSSIERS, seed: Seed = SEED, port: Port = PORT, *, faults: Faults = False
-) -> None:
+def sandbox(dossiers: Dossiers = DOSSIERS, seed: Seed = SEED, port: Port = PORT, *, faults: Faults = False) -> None:
     """Phục vụ một tỉnh mẫu để luyện tập, Ctrl-C để dừng. · Serve a practice province."""
     from orchestration.demo import serve_forever
 
@@ -197,9 +195,7 @@ def sandbox(
 
 
 @app.command()
-def demo(
-    dossiers: Dossiers = DOSSIERS, seed: Seed = SEED, port: Port = 0, *, faults: Faults = False
-) -> None:
+def demo(dossiers: Dossiers = DOSSIERS, seed: Seed = SEED, port: Port = 0, *, faults: Faults = False) -> None:
     """Tỉnh mẫu, một đêm, bảng điểm. · Practice province, one night, scorecard (what `make run` does)."""
     from orchestration.demo import LAST_DAY, practice
 

@@ -20,9 +20,12 @@ from orchestration.settings import Home
 from sandbox.faults import FaultPlan
 from sandbox.population import DEFAULT_CLOCK, build_population
 from sandbox.server import RunningSandbox, SandboxError, running_sandbox, serve
+from sandbox.traits import Traits
 
 __all__ = ["LAST_DAY", "OtherSandboxError", "SandboxError", "dagster_processes", "practice", "serve_forever"]
 
+#: A handful of records beside the population that the product must set aside, so that a newcomer sees how.
+BROKEN = 12
 #: The last whole day at the sandbox's clock.
 LAST_DAY: date = DEFAULT_CLOCK.date() - timedelta(days=1)
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
@@ -39,9 +42,10 @@ def practice(home: Home, *, dossiers: int, seed: int, port: int, faults: bool = 
     Raises `OtherSandboxError` when the home holds another invented province, `SandboxError` when the port
     is in use.
     """
-    _same_province(home, dossiers=dossiers, seed=seed)
+    _same_province(home, dossiers=dossiers, seed=seed, broken=BROKEN)
     population, plan = build_population(dossiers, seed), FaultPlan(seed=seed) if faults else None
-    with running_sandbox(population, home=home.root, port=port, faults=plan) as sandbox:
+    traits = Traits(broken=BROKEN)
+    with running_sandbox(population, home=home.root, port=port, faults=plan, traits=traits) as sandbox:
         before = {name: os.environ.get(name) for name in sandbox.environment}
         os.environ.update(sandbox.environment)
         try:
@@ -53,8 +57,9 @@ def practice(home: Home, *, dossiers: int, seed: int, port: int, faults: bool = 
 
 def serve_forever(home: Home, *, dossiers: int, seed: int, port: int, faults: bool) -> None:
     """Serve a province in this process until interrupted."""
-    _same_province(home, dossiers=dossiers, seed=seed)
-    serve(build_population(dossiers, seed), port=port, home=home.root, faults=FaultPlan(seed=seed) if faults else None)
+    _same_province(home, dossiers=dossiers, seed=seed, broken=BROKEN)
+    plan = FaultPlan(seed=seed) if faults else None
+    serve(build_population(dossiers, seed), port=port, home=home.root, faults=plan, traits=Traits(broken=BROKEN))
 
 
 def _same_province(home: Home, **wanted: int) -> None:

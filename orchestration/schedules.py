@@ -18,9 +18,7 @@ _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
 
 
-def nightly_schedule(
-    home: Home, province: Province, job: dg.UnresolvedAssetJobDefinition
-) -> dg.ScheduleDefinition:
+def nightly_schedule(home: Home, province: Province, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Every night at 01:00 in Vietnam: the day before, and every day that earlier nights left out."""
 
     @dg.schedule(

@@ -72,6 +72,7 @@ BAD_DAY = (
     Fault("login_page", 193),
     Fault("empty_search", 29, PORTAL_LIST),
     Fault("total_high", 31, PORTAL_LIST),
+    Fault("total_low", 41, PORTAL_LIST),
     Fault("row_missing", 37, PORTAL_LIST),
 )
 #: Dossiers jump and vanish under every other page of the one-stop, six in all: where it never ended, no walk

@@ -184,8 +184,9 @@ def _dates(population: Population, now: int, rows: Integers) -> dict[str, pa.Arr
 
 def _papers(population: Population, now: int, rows: Integers, sources: dict[str, Flags]) -> dict[str, pa.Array]:
     components, attached = population.whole("components")[rows], population.whole("attached")[rows]
-    # A portal lists files only: a component without one is not to be seen there.
-    by_files = sources["in_portal"] & ~sources["in_messages"]
+    # A portal lists files only: a component without one is not to be seen there. Where it lists none at
+    # all, the one-stop's own list is the next to speak.
+    by_files = sources["in_portal"] & ~sources["in_messages"] & ~(sources["in_onestop"] & (attached == 0))
     logged = sources["in_messages"]
     result = (population.whole("result")[rows] <= now) & (sources["in_portal"] | logged)
     return {

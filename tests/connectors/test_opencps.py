@@ -181,17 +181,25 @@ def test_the_reporting_set_is_divided_by_the_day_of_reception() -> None:
 
 def test_unstable_ties_are_read_again_until_every_id_was_seen() -> None:
     # First reading: row 3 takes the place of row 2 on the second page, so 2 and 4 readings differ.
-    orders = iter([[1, 2], [2, 4], [1, 3], [2, 4]])
+    orders = iter([[1, 2], [2, 4], [1, 3], [2, 4], []])
     read, made = drive(ListWalk([MAY], settings()), lambda _: answer(next(orders), total=4))
     assert ids(read) == {1, 2, 3, 4}
-    assert len(made) == 4
+    assert len(made) == 5  # two readings, and a look behind the full last page
 
 
 def test_a_row_lost_by_a_deletion_between_pages_is_found_by_reading_again() -> None:
     # [1 2 | 3 4 | 5]: 1 is deleted after the first page, so 3 slips to the page already read.
-    replies = iter([answer([1, 2], 5), answer([4, 5], 4), answer([], 4), answer([2, 3], 4), answer([4, 5], 4)])
+    replies = iter(
+        [answer([1, 2], 5), answer([4, 5], 4), answer([], 4), answer([2, 3], 4), answer([4, 5], 4), answer([], 4)]
+    )
     read, _ = drive(ListWalk([MAY], settings()), lambda _: next(replies))
     assert {2, 3, 4, 5} <= ids(read)
+
+
+def test_a_total_that_is_one_too_low_hides_no_row() -> None:
+    pages = {"0": [1, 2], "2": [3]}
+    read, _ = drive(ListWalk([MAY], settings()), lambda call: answer(pages[asked(call)["start"]], total=2))
+    assert ids(read) == {1, 2, 3}
 
 
 def test_a_count_that_is_off_by_one_for_ever_does_not_stop_the_night() -> None:

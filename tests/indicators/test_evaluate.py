@@ -163,7 +163,8 @@ def test_on_time_with_its_three_denominators(tmp_path: Path) -> None:
             due_at=datetime(2025, 12, 5, 5, tzinfo=UTC), due_on=date(2025, 12, 5),
         ),
         _dossier(
-            "e", "H15.SNV", "province", date(2025, 11, 28), resolved_at=noon[29], resolved_on=date(2025, 11, 29), **closed
+            "e", "H15.SNV", "province", date(2025, 11, 28),
+            resolved_at=noon[29], resolved_on=date(2025, 11, 29), **closed,
         ),
         _dossier(
             "f", "H15.SNV", "province", date(2025, 10, 20), due_at=noon[4], due_on=date(2025, 11, 4),

@@ -69,9 +69,7 @@ def test_the_ui_would_show_the_run_and_every_day(served: RunningSandbox, monkeyp
             assert instance.get_materialized_partitions(dg.AssetKey(name)) == set(days.get_partition_keys())
 
 
-def test_a_second_night_says_that_nothing_changed(
-    first_night: str, served: RunningSandbox, thuocdo: Command
-) -> None:
+def test_a_second_night_says_that_nothing_changed(first_night: str, served: RunningSandbox, thuocdo: Command) -> None:
     assert "nothing changed" not in first_night
     before = _published(served)
     done = thuocdo("night", str(served.province_file), "--to", LAST)

@@ -61,9 +61,7 @@ def province(home: Home) -> Province:
 def _tick(home: Home, province: Province, at: datetime) -> dg.RunRequest:
     repository = build(home=home, province=province).get_repository_def()
     with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=at, repository_def=repository
-        )
+        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at, repository_def=repository)
         (request,) = repository.get_schedule_def("nightly").evaluate_tick(context).run_requests or ()
     return request
 

@@ -187,8 +187,11 @@ def _merged(parts: dict[str, Facts]) -> Facts:
     merged = {name: first(name, *usual) for name in (*dates, "status_code", "unit_code", "procedure_code", "channel")}
     merged["service_level"] = first("service_level", *usual)
     merged["submitted_at"] = first("submitted_at", "portal", "onestop", "messages")
-    for name in ("component_count", "component_attached", "electronic_result"):
+    for name in ("component_attached", "electronic_result"):
         merged[name] = first(name, "messages", "portal", "onestop")
+    # A list that is empty leaves the word to the next source.
+    lists = (parts[source]["component_count"] for source in ("messages", "portal", "onestop") if source in parts)
+    merged["component_count"] = next((count for count in lists if count), 0)
     message = parts.get("messages", {})
     for name in ("component_digitised", "component_reused", "vneid_verified", "supplement_count"):
         merged[name] = message.get(name, 0)

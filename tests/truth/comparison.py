@@ -55,10 +55,6 @@ def dossier_differences(published: pd.DataFrame, truth: Truth) -> pd.DataFrame:
     ours, true = _named(published), _named(true_facts(truth.dossier))
     names = true.index.union(ours.index)
     ours, true = ours.reindex(names), true.reindex(names)
-    # A portal lists files only. Where it lists none, the one-stop's list of papers speaks (precedence of lists),
-    # and the truth, which looks at the portal there, does not tell its length; it is never empty.
-    silent = (true.in_portal & true.in_onestop & ~true.in_messages).eq(other=True) & (true.component_count == 0)
-    true["component_count"] = true.component_count.mask(silent, ours.component_count.clip(lower=1))
     return pd.concat([_differences(ours[fact], true[fact], fact) for fact in true.columns], ignore_index=True)
 
 
