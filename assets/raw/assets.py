@@ -46,9 +46,7 @@ def raw_assets(
     return [_extraction(name, source, partitions) for name, source in sources.items()]
 
 
-def _extraction(
-    name: str, source: SourceSettings, partitions: dg.PartitionsDefinition[str]
-) -> dg.AssetsDefinition:
+def _extraction(name: str, source: SourceSettings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     tables = TABLES_BY_KIND[source.kind]
 
     @dg.multi_asset(
@@ -68,9 +66,7 @@ def _extraction(
     return raw
 
 
-def _extract(
-    context: dg.AssetExecutionContext, stores: Stores, name: str, source: SourceSettings
-) -> list[SourceCount]:
+def _extract(context: dg.AssetExecutionContext, stores: Stores, name: str, source: SourceSettings) -> list[SourceCount]:
     window = context.partition_time_window
     try:
         return extract(

@@ -17,9 +17,7 @@ from warehouse.tables import CORE_UNIT, OUT_INDICATOR, OUT_VERDICT
 GROUP = "scorecards"
 
 
-@dg.multi_asset(
-    name="verdicts", specs=[spec(OUT_VERDICT, group=GROUP, deps=[OUT_INDICATOR.name, CORE_UNIT.name])]
-)
+@dg.multi_asset(name="verdicts", specs=[spec(OUT_VERDICT, group=GROUP, deps=[OUT_INDICATOR.name, CORE_UNIT.name])])
 def verdicts(stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult[Any]:
     """Met, missed, not yet due, no source, not applicable or too few, with the gap in dossiers."""
     lake, as_of = stores.lake(), stores.as_of()
