@@ -187,7 +187,7 @@ def schema_metadata(differing: pa.Table) -> dict[str, dg.MetadataValue]:
 def target_description(rows: Sequence[Target]) -> str:
     """The target as the decision words it, with its citation and our note on how it is read."""
     lines = [line for row in rows for line in (f"“{row.wording}” ({row.document}, {row.clause})", row.note) if line]
-    return "\n".join(dict.fromkeys(lines))
+    return "\n\n".join(dict.fromkeys(lines))
 
 
 def latest_verdicts(source: Source, target: str) -> list[dict[str, Any]]:
@@ -213,12 +213,12 @@ def is_quiet(verdicts: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def target_sentences(verdicts: Sequence[Mapping[str, Any]], *, counted: str) -> str:
-    """One line for the province and each level, with the numbers."""
+    """The province, then each level, with the numbers; one line, because the UI folds line breaks."""
     if not verdicts:
         return "chưa có kết luận nào cho chỉ tiêu này"
     year = verdicts[0]["period_start"].year
     lines = [f"{LEVEL_VI[row['level']]}: {_said(row, counted)}" for row in verdicts]
-    return "\n".join([f"Năm {year} (tính đến nay nếu năm chưa hết)", *lines])
+    return f"Năm {year} (tính đến nay nếu năm chưa hết): " + "; ".join(lines)
 
 
 def _said(row: Mapping[str, Any], counted: str) -> str:

@@ -186,9 +186,9 @@ def test_target_checks_warn_with_their_numbers_and_never_block(tmp_path: Path) -
     missed = found["target_DL_D1"]
     assert (missed.passed, missed.severity, missed.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
     assert missed.description == (
-        "Năm 2026 (tính đến nay nếu năm chưa hết)\n"
-        "toàn tỉnh: 38,6 % so với 50 %, còn thiếu 1.143 hồ sơ\n"
-        "cấp tỉnh: 60,0 % so với 50 %, đạt\n"
+        "Năm 2026 (tính đến nay nếu năm chưa hết): "
+        "toàn tỉnh: 38,6 % so với 50 %, còn thiếu 1.143 hồ sơ; "
+        "cấp tỉnh: 60,0 % so với 50 %, đạt; "
         "cấp xã: 33,3 % so với 50 %, chỉ có 3 hồ sơ nên không kết luận"
     )
     assert (missed.metadata["gap_dossiers"].value, missed.metadata["threshold"].value) == (1143, 0.5)

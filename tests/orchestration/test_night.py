@@ -19,6 +19,7 @@ import pytest
 from orchestration.settings import Home
 from sandbox.server import RunningSandbox
 from tests.orchestration.conftest import START_ON, Command
+from tests.persons import PERSON, readable
 from warehouse.database import Database
 
 LAST = "2026-10-31"
@@ -55,6 +56,17 @@ def test_the_publication_is_as_of_the_end_of_the_last_day(served: RunningSandbox
     as_of = pc.unique(pq.read_table(file, columns=["as_of"])["as_of"]).to_pylist()
     assert as_of == [datetime(2026, 10, 31, 17, tzinfo=UTC)]  # midnight in Vietnam
     assert thuocdo("verify").returncode == 0
+
+
+def test_nobody_is_written_anywhere(first_night: str, served: RunningSandbox) -> None:
+    """Lake, publication, database, Dagster's runs and events, logs, terminal: the sandbox's persons are in none."""
+    said = "".join(readable(file) for file in (served.home / "sandbox" / "messages").iterdir())
+    assert PERSON.search(said)
+    assert not PERSON.search(first_night)
+    kept = [file for file in served.home.rglob("*") if file.is_file() and "sandbox" not in file.parts[-3:]]
+    assert {".parquet", ".db", ".json"} <= {file.suffix for file in kept}
+    for file in kept:
+        assert not PERSON.search(readable(file)), file
 
 
 @pytest.mark.usefixtures("first_night")
