@@ -85,9 +85,27 @@ def main(records: int, dossiers: int) -> None:
             found = evaluation(size, work)
             aims = {"hand-written": "≤ 1.15"} if size == dossiers else {}
             lines += _table(f"Evaluation, {size:,} dossiers", "dossiers, twelve definitions", size, found, aims)
-    text = "\n".join(lines)
+    text = "\n".join([*lines, *_READING])
     out.print(text, markup=False)
     README.write_text(text, encoding="utf-8")
+
+
+_READING = [
+    "## How to read this",
+    "",
+    "**Evaluation** compiles twelve definition files into one statement; what it costs beyond hand-written SQL is",
+    "reading and checking the files, a tenth of a second.",
+    "",
+    "**Extraction misses its aims**, 1.5 times bare transfer and 15 times dlt. A profile of 100,000 records on two",
+    "cores (the server has a share of them): of 57 µs per record about 20 are the transfer itself, 17 typing the",
+    "dossiers, 13 hashing, checking and comparing them with the lake, 4 appending; the search is sorted by change, so",
+    "its pages are never read ahead, while the fees wait for the pages they belong to. Tried without gain in elapsed",
+    "time: typing whole pages with pyarrow's JSON reader (less time in the interpreter, more work in all), and",
+    "httpx's transports without its client. Keeping decoded objects out of the garbage collector took typing from",
+    "27 to 17 µs. What is left to try: hashing in the same pass as typing, and comparing only with the part of the",
+    "lake that a batch can touch.",
+    "",
+]
 
 
 def _head() -> list[str]:

@@ -42,27 +42,29 @@ def _scans(definitions: Sequence[Definition]) -> Iterator[_Scan]:
         yield _Scan(fact=fact, event=event, members=members)
 
 
-def counting_statement(definitions: Sequence[Definition], *, as_of: datetime, dialect: str = "duckdb") -> str:
+def counting_statement(
+    definitions: Sequence[Definition], *, as_of: datetime, since: date = date.min, dialect: str = "duckdb"
+) -> str:
     """Compile `definitions` into one SQL statement over the tables of their facts.
 
     Its rows: unit_code, unit_level, month (first day), then n_i and d_i, the numerator and
-    denominator of definition i (0 in rows of another event day). `dialect` is any that sqlglot
-    writes; DuckDB and Spark are the ones in use.
+    denominator of definition i (0 in rows of another event day). Only events from `since` on are
+    counted. `dialect` is any that sqlglot writes; DuckDB and Spark are the ones in use.
     """
     if as_of.tzinfo is None:
         raise ValueError("as_of must be an instant with its zone")
-    selects = [_scan_select(scan, len(definitions), as_of) for scan in _scans(definitions)]
+    selects = [_scan_select(scan, len(definitions), as_of, since) for scan in _scans(definitions)]
     statement: exp.Query = selects[0]
     for select in selects[1:]:
         statement = exp.union(statement, select, distinct=False)
     return statement.sql(dialect=dialect)
 
 
-def _scan_select(scan: _Scan, width: int, as_of: datetime) -> exp.Select:
+def _scan_select(scan: _Scan, width: int, as_of: datetime, since: date) -> exp.Select:
     event = exp.column(scan.event)
     counts: dict[int, tuple[exp.Expr, exp.Expr]] = {}
     for index, definition in scan.members:
-        population = _population(definition, as_of)
+        population = _population(definition, as_of, since)
         numerator = bind(definition.numerator, _values(as_of))
         counts[index] = _count(exp.and_(population, numerator)), _count(population)
     zero: exp.Expr = exp.Literal.number(0)
@@ -72,18 +74,24 @@ def _scan_select(scan: _Scan, width: int, as_of: datetime) -> exp.Select:
         numerator, denominator = counts.get(index, (zero, zero))
         columns += [exp.alias_(numerator.copy(), f"n_{index}"), exp.alias_(denominator.copy(), f"d_{index}")]
     table = scan.members[0][1].table.name
-    return exp.select(*columns).from_(table).where(event.is_(exp.null()).not_()).group_by(*(str(i) for i in (1, 2, 3)))
+    return (
+        exp.select(*columns)
+        .from_(table)
+        .where(exp.GTE(this=event.copy(), expression=_day(since)))
+        .group_by(*(str(i) for i in (1, 2, 3)))
+    )
 
 
 def _values(as_of: datetime) -> dict[str, exp.Expr]:
     return {"as_of": exp.cast(exp.Literal.string(as_of.isoformat()), "TIMESTAMPTZ")}
 
 
-def _population(definition: Definition, as_of: datetime) -> exp.Expr:
-    """The population within the days for which this version is the rule."""
+def _population(definition: Definition, as_of: datetime, since: date) -> exp.Expr:
+    """The population within the days for which this version is the rule, as far as `since` leaves that open."""
     within = [bind(definition.population, _values(as_of))]
     event = exp.column(definition.event)
-    within.append(exp.GTE(this=event.copy(), expression=_day(definition.valid_from)))
+    if definition.valid_from > since:
+        within.append(exp.GTE(this=event.copy(), expression=_day(definition.valid_from)))
     if definition.valid_to is not None:
         within.append(exp.LTE(this=event.copy(), expression=_day(definition.valid_to)))
     return exp.and_(*within)
@@ -94,7 +102,7 @@ def _day(day: date) -> exp.Expr:
 
 
 def _count(condition: exp.Expr) -> exp.Expr:
-    return exp.Count(this=exp.Case().when(condition, exp.Literal.number(1)))
+    return exp.Filter(this=exp.Count(this=exp.Star()), expression=exp.Where(this=condition))
 
 
 def evaluate(
@@ -113,7 +121,9 @@ def evaluate(
     """
     facts = {definition.table.name: definition.table for definition in definitions}
     connection = lake.connect(*facts.values(), CORE_UNIT)
-    counts = connection.sql(counting_statement(definitions, as_of=as_of)).to_arrow_table()
+    counts = connection.sql(
+        counting_statement(definitions, as_of=as_of, since=start_on.replace(day=1))
+    ).to_arrow_table()
     units = connection.sql("SELECT * FROM core_unit").to_arrow_table()
     return roll_up(counts, definitions, units=units, province_code=province_code, as_of=as_of, start_on=start_on)
 
