@@ -1,1 +1,1 @@
-"""TODO."""
+"""What each source said, as extracted: the raw tables, and the extraction that fills them."""
