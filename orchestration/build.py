@@ -10,7 +10,8 @@ from itertools import chain
 
 import dagster as dg
 
-from assets.dossiers.assets import CONFORMED, REFERENCE, conform_asset, reference
+from assets.dossiers.assets import REFERENCE, conform_asset, reference
+from assets.dossiers.conform import CONFORMED
 from assets.indicators.assets import measure
 from assets.publications.assets import published
 from assets.raw.assets import raw_assets, raw_tables

@@ -9,25 +9,15 @@ from typing import Any
 
 import dagster as dg
 
-from assets.dossiers.conform import conform
+from assets.dossiers.conform import CONFORMED, conform
 from assets.shown import count_metadata, materialised, said, spec
 from assets.stores import Stores
 from warehouse.reference import procedure_table, unit_table
 from warehouse.schema import Table
-from warehouse.tables import (
-    CORE_COMPONENT,
-    CORE_CROSSWALK,
-    CORE_DOSSIER,
-    CORE_PAYMENT,
-    CORE_PROCEDURE,
-    CORE_STEP,
-    CORE_SUPPLEMENT,
-    CORE_UNIT,
-)
+from warehouse.tables import CORE_DOSSIER, CORE_PROCEDURE, CORE_UNIT
 
 GROUP = "dossiers"
 REFERENCE = (CORE_UNIT, CORE_PROCEDURE)
-CONFORMED = (CORE_CROSSWALK, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_STEP, CORE_SUPPLEMENT)
 
 
 @dg.multi_asset(name="reference", specs=[spec(table, group=GROUP) for table in REFERENCE])

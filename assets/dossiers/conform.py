@@ -47,7 +47,8 @@ RAW_BY_SOURCE: Mapping[str, Table] = {
     "progress": RAW_PROGRESS,
 }
 _MATCHED = ("portal", "onestop", "messages")
-_WRITTEN = (CORE_CROSSWALK, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_STEP, CORE_SUPPLEMENT)
+#: The tables that conforming writes, in the order in which it writes them.
+CONFORMED = (CORE_CROSSWALK, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_STEP, CORE_SUPPLEMENT)
 _CURSOR = ("conform", "raw")
 
 
@@ -91,7 +92,7 @@ def conform(
     `zones` names the time zone that each source writes local times in (Asia/Ho_Chi_Minh unless
     said). Raises what reading the two CSV files raises, naming file and line.
     """
-    connection = lake.connect(*RAW_BY_SOURCE.values(), *_WRITTEN, CORE_UNIT, CORE_PROCEDURE, RAW_QUARANTINE)
+    connection = lake.connect(*RAW_BY_SOURCE.values(), *CONFORMED, CORE_UNIT, CORE_PROCEDURE, RAW_QUARANTINE)
     meanings = _load_meanings(connection, agencies=agencies, codes=codes, lake=lake)
     seen = database.cursor(*_CURSOR)
     position = dict(seen.position) if seen else {}
@@ -100,7 +101,7 @@ def conform(
     _match(connection)
     _run(connection, "merged", {"zone_messages": _zone(zones, "messages")}, facts=facts_sql())
     _settle(connection)
-    months = [_rewrite(lake, connection, table, night=night) for table in _WRITTEN][1]
+    months = [_rewrite(lake, connection, table, night=night) for table in CONFORMED][1]
     _quarantine(lake, connection, night=night)
     result = ConformResult(
         counts=tuple(_count(connection, source) for source in RAW_BY_SOURCE),
@@ -283,14 +284,14 @@ def _spread_labels(connection: duckdb.DuckDBPyConnection) -> bool:
 def _settle(connection: duckdb.DuckDBPyConnection) -> None:
     """Bring the new rows into the declared columns and find the dossiers that came out different."""
     _run(connection, "settled")
-    for table in _WRITTEN:
+    for table in CONFORMED:
         columns = ", ".join(f'"{name}"' for name in table.column_names)
         connection.execute(
             f"CREATE TEMP TABLE difference_{table.name} AS "
             f"(SELECT {columns} FROM fresh_{table.name} EXCEPT ALL SELECT {columns} FROM held_{table.name}) UNION ALL "
             f"(SELECT {columns} FROM held_{table.name} EXCEPT ALL SELECT {columns} FROM fresh_{table.name})"
         )
-    changed = " UNION ".join(f"SELECT dossier_key FROM difference_{table.name}" for table in _WRITTEN)
+    changed = " UNION ".join(f"SELECT dossier_key FROM difference_{table.name}" for table in CONFORMED)
     connection.execute(f"CREATE TEMP TABLE changed_dossier AS {changed}")
 
 
