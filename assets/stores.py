@@ -14,8 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from connectors.settings import SourceSettings
+from connectors.catalogue import CatalogueServiceSettings
+from connectors.catalogue_files import CatalogueFileSettings
+from connectors.evaluation import EvaluationSettings
+from connectors.observations import ObservationApiSettings
+from connectors.sources import SourceSettings
 from expectations.targets import Target, load_targets
+from warehouse.calendar import Calendar
 from warehouse.database import Database
 from warehouse.lake import Lake
 
@@ -47,9 +52,20 @@ class Stores:
     departments: Path
     agencies: Path
     codes: Path
+    working_calendar: Calendar
+    sectors: Path | None
+    observations: Path | None
+    observation_sources: Mapping[str, ObservationApiSettings]
+    #: In order: what a later one says counts.
+    catalogues: tuple[CatalogueServiceSettings | CatalogueFileSettings, ...]
+    #: How often they are asked, all together.
+    catalogue_every_days: int
+    evaluation: EvaluationSettings | None
     target_sets: tuple[str, ...]
     minimum_denominator: int
     published: Path
+    #: Bucket and prefix that publications are sent to as well.
+    remote: str | None = None
     lake_root: str
     database_url: str
     watcher: Watcher

@@ -57,6 +57,14 @@ cursor_table = sa.Table(
     sa.Column("moved_at", Instant, nullable=False),
 )
 
+document_table = sa.Table(
+    "source_document",
+    metadata,
+    sa.Column("source", sa.String(100), primary_key=True),
+    sa.Column("documents", sa.Text, nullable=False, comment="JSON; validators and hashes, never a body"),
+    sa.Column("lake_version", sa.BigInteger, nullable=False, comment="version of the table that has what they held"),
+)
+
 night_table = sa.Table(
     "night",
     metadata,
@@ -81,6 +89,42 @@ count_table = sa.Table(
     sa.Column("window_start", Instant),
     sa.Column("window_end", Instant),
 )
+
+
+absence_table = sa.Table(
+    "night_absence",
+    metadata,
+    sa.Column("night", sa.String(64), primary_key=True),
+    sa.Column("source", sa.String(100), primary_key=True),
+    sa.Column("rows_gone", sa.BigInteger, nullable=False, comment="tombstones written: the source has them no longer"),
+    sa.Column("rows_missing", sa.BigInteger, nullable=False, comment="not seen, but not believed to be gone"),
+    sa.Column("notes", sa.Text, nullable=False, comment="JSON list: what an operator was told of them"),
+)
+
+version_table = sa.Table(
+    "night_version",
+    metadata,
+    sa.Column("night", sa.String(64), primary_key=True),
+    sa.Column("table_name", sa.String(100), primary_key=True),
+    sa.Column("lake_version", sa.BigInteger, nullable=False, comment="version of the lake's table that it ended with"),
+)
+
+cleared_table = sa.Table(
+    "night_cleared",
+    metadata,
+    sa.Column("night", sa.String(64), primary_key=True, comment="a night whose lake can no longer be read"),
+    sa.Column("cleared_at", Instant, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class PastNight:
+    """A night that ended: facts were known up to `as_of`, and each table of the lake stood at its version."""
+
+    night: str
+    as_of: datetime
+    ended_at: datetime
+    lake_versions: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -116,6 +160,17 @@ class Database:
             metadata.create_all(connection)
         return cls(engine)
 
+    @classmethod
+    def existing(cls, url: str) -> Database | None:
+        """Connect for reading alone: nothing is made. None where no night has made the tables yet."""
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            if not parsed.database or not Path(parsed.database).is_file():
+                return None
+            parsed = parsed.set(database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})
+        engine = sa.create_engine(parsed)
+        return cls(engine) if sa.inspect(engine).has_table(cursor_table.name) else None
+
     def cursor(self, source: str, stream: str) -> Cursor | None:
         """The stored cursor, or None before the first batch."""
         query = sa.select(cursor_table).where(cursor_table.c.source == source, cursor_table.c.stream == stream)
@@ -144,6 +199,21 @@ class Database:
             if connection.execute(cursor_table.update().where(mine).values(**values)).rowcount == 0:
                 connection.execute(cursor_table.insert().values(source=source, stream=stream, **values))
 
+    def documents(self, source: str, *, lake_version: int) -> dict[str, Any]:
+        """What is known of a source's documents, by key; nothing when the lake is older than what they brought."""
+        query = sa.select(document_table).where(document_table.c.source == source)
+        with self.engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return {} if row is None or lake_version < row.lake_version else dict(json.loads(row.documents))
+
+    def keep_documents(self, source: str, documents: Mapping[str, Any], *, lake_version: int) -> None:
+        """Put `documents` (key → JSON) in place of what is known of a source's; what they held is in the lake."""
+        values = {"documents": json.dumps(documents, sort_keys=True), "lake_version": lake_version}
+        mine = document_table.c.source == source
+        with self.engine.begin() as connection:
+            if connection.execute(document_table.update().where(mine).values(**values)).rowcount == 0:
+                connection.execute(document_table.insert().values(source=source, **values))
+
     def check_lake(self, source: str, stream: str, version: int) -> None:
         """Raise `LakeBehindCursorError` when the raw table's `version` is older than the cursor knows."""
         stored = self.cursor(source, stream)
@@ -164,13 +234,70 @@ class Database:
                     night_table.insert().values(night=night, province_code=province_code, started_at=datetime.now(UTC))
                 )
 
-    def end_night(self, night: str, *, as_of: datetime, publication: str) -> None:
-        """Write that a night published `publication`, with facts up to `as_of`; it must have begun."""
+    def end_night(
+        self, night: str, *, as_of: datetime, publication: str, lake_versions: Mapping[str, int] | None = None
+    ) -> None:
+        """Write that a night published `publication`, with facts up to `as_of`; it must have begun.
+
+        `lake_versions` says at which version each table of the lake stood, so that what was known then
+        can be read again.
+        """
         values = {"ended_at": datetime.now(UTC), "as_of": as_of, "publication": publication}
         with self.engine.begin() as connection:
             ended = connection.execute(night_table.update().where(night_table.c.night == night).values(**values))
             if ended.rowcount == 0:
                 raise LookupError(f"night {night} never began: there is no row of it to end")
+            connection.execute(version_table.delete().where(version_table.c.night == night))
+            for name, version in sorted((lake_versions or {}).items()):
+                connection.execute(version_table.insert().values(night=night, table_name=name, lake_version=version))
+
+    def night_known_on(self, until: datetime) -> PastNight | None:
+        """The last night that ended with facts up to `until` or an earlier instant, or None before the first."""
+        return self._past_night(night_table.c.as_of <= until)
+
+    def newest_night(self) -> PastNight | None:
+        """The night that ended with the newest facts, or None before the first."""
+        return self._past_night(sa.true())
+
+    def _past_night(self, condition: sa.ColumnElement[bool]) -> PastNight | None:
+        query = (
+            sa.select(night_table)
+            .where(night_table.c.ended_at.is_not(None), condition)
+            .order_by(night_table.c.as_of.desc(), night_table.c.ended_at.desc())
+            .limit(1)
+        )
+        with self.engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                return None
+            mine = sa.select(version_table).where(version_table.c.night == row.night)
+            versions = {version.table_name: version.lake_version for version in connection.execute(mine)}
+        return PastNight(night=row.night, as_of=row.as_of, ended_at=row.ended_at, lake_versions=versions)
+
+    def past_nights(self) -> list[PastNight]:
+        """Every night that ended and whose lake was not cleared away, oldest facts first."""
+        cleared = sa.select(cleared_table.c.night)
+        query = (
+            sa.select(night_table)
+            .where(night_table.c.ended_at.is_not(None), night_table.c.night.not_in(cleared))
+            .order_by(night_table.c.as_of, night_table.c.ended_at)
+        )
+        with self.engine.connect() as connection:
+            versions: dict[str, dict[str, int]] = {}
+            for row in connection.execute(sa.select(version_table)):
+                versions.setdefault(row.night, {})[row.table_name] = row.lake_version
+            return [
+                PastNight(row.night, as_of=row.as_of, ended_at=row.ended_at, lake_versions=versions.get(row.night, {}))
+                for row in connection.execute(query)
+            ]
+
+    def clear_nights(self, nights: Iterable[str]) -> None:
+        """Write that the lake of these nights is no longer kept; before their files go, so that nobody is misled."""
+        now = datetime.now(UTC)
+        with self.engine.begin() as connection:
+            known = set(connection.execute(sa.select(cleared_table.c.night)).scalars())
+            for night in sorted(set(nights) - known):
+                connection.execute(cleared_table.insert().values(night=night, cleared_at=now))
 
     def record_counts(
         self,
@@ -209,6 +336,27 @@ class Database:
         query = sa.select(count_table).where(count_table.c.night == night).order_by(*order)
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def record_absences(
+        self, night: str, *, source: str, rows_gone: int, rows_missing: int, notes: Iterable[str] = ()
+    ) -> None:
+        """Write how many records of a source are gone, how many were only not seen, and what was said of them."""
+        values = {
+            "rows_gone": rows_gone,
+            "rows_missing": rows_missing,
+            "notes": json.dumps(list(notes), ensure_ascii=False),
+        }
+        mine = sa.and_(absence_table.c.night == night, absence_table.c.source == source)
+        with self.engine.begin() as connection:
+            if connection.execute(absence_table.update().where(mine).values(**values)).rowcount == 0:
+                connection.execute(absence_table.insert().values(night=night, source=source, **values))
+
+    def absences(self, night: str) -> list[dict[str, Any]]:
+        """What `record_absences` wrote for a night, by source; `notes` as a list."""
+        query = sa.select(absence_table).where(absence_table.c.night == night).order_by(absence_table.c.source)
+        with self.engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [row | {"notes": json.loads(row["notes"])} for row in rows]
 
     def extracted_until(self, sources: Iterable[str]) -> datetime | None:
         """End of the newest window that every one of `sources` has been read to, None when one never was."""

@@ -11,20 +11,29 @@ DuckDB's own Parquet reader is the fastest way over them (docs/decisions/).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
+from operator import xor
 from typing import Any, Literal
 from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
-from warehouse.schema import Table
+from warehouse import durable, objects
+from warehouse.schema import Column, Table
 
-_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=100_000)
+WRITER = WriterProperties(compression="ZSTD", max_row_group_size=100_000)
+#: Without this, deltalake deletes log entries older than thirty days whenever it writes a checkpoint (every hundred
+#: commits), and with them the past: a version is read from its log. What goes is decided in `upkeep.py` alone.
+KEEP_LOG = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+_DIGESTS = "_digests.json"
 
 
 #: Delta panics or loses its way on some of these in the path of a local table, DuckDB reads others as wildcards.
@@ -49,7 +58,9 @@ class Lake:
     storage_options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if "://" not in self.root and (found := _UNUSABLE & set(self.root)):
+        if objects.is_remote(self.root):
+            objects.expect(self.root)
+        elif "://" not in self.root and (found := _UNUSABLE & set(self.root)):
             raise ValueError(
                 f"lake folder {self.root!r}: its path has {' '.join(sorted(found))}, which Delta or DuckDB cannot "
                 "read back; choose another THUOCDO_HOME or THUOCDO_STORAGE_URL"
@@ -61,10 +72,24 @@ class Lake:
 
     def open(self, table: Table, *, version: int | None = None) -> DeltaTable | None:
         """The Delta table in its newest (or the given) version, or None when it was never written."""
+        return self.open_named(table.name, version=version)
+
+    def open_named(self, name: str, *, version: int | None = None) -> DeltaTable | None:
+        """The Delta table in folder `name`, declared or not, in its newest (or the given) version, or None."""
+        options = dict(self.storage_options) or None
         try:
-            return DeltaTable(self.uri(table), version=version, storage_options=dict(self.storage_options) or None)
+            return DeltaTable(f"{self.root.rstrip('/')}/{name}", version=version, storage_options=options)
         except TableNotFoundError:
             return None
+
+    def names(self) -> list[str]:
+        """Every table there is, declared or not."""
+        store = self.store()
+        return [name for name in store.folders() if durable.LOG in store.folders(name)]
+
+    def store(self) -> objects.Store:
+        """The files of all tables, as files."""
+        return objects.Store.at(self.root)
 
     def version(self, table: Table) -> int:
         """Newest version, -1 when the table was never written."""
@@ -130,16 +155,45 @@ class Lake:
         if table.sort:
             order = [*([table.partition] if table.partition else []), *table.sort]
             rows = rows.sort_by([(name, "ascending") for name in dict.fromkeys(order)])
+        opened = self.open(table)
+        before = -1 if opened is None else opened.version()
         options: dict[str, Any] = {
             "partition_by": [table.partition] if table.partition else None,
             "storage_options": dict(self.storage_options) or None,
-            "writer_properties": _WRITER,
+            "writer_properties": WRITER,
             "commit_properties": CommitProperties(custom_metadata=dict(note)) if note else None,
+            "post_commithook_properties": KEEP_LOG,
         }
         if mode == "append":
-            write_deltalake(self.uri(table), rows, mode="append", **options)
+            # A column that was declared after the table was made is null in what stands there already.
+            write_deltalake(opened or self.uri(table), rows, mode="append", schema_mode="merge", **options)
         else:
-            write_deltalake(self.uri(table), rows, mode="overwrite", predicate=predicate, **options)
+            # Replacing everything may also replace the columns, when the declaration has changed since.
+            whole: dict[str, Any] = {"schema_mode": "overwrite"} if predicate is None else {"predicate": predicate}
+            write_deltalake(opened or self.uri(table), rows, mode="overwrite", **whole, **options)
+        # Written through an open table, that one has moved on to what it wrote.
+        self.secure(table.name, after=before, until=None if opened is None else opened.version())
+
+    def secure(self, name: str, *, after: int, until: int | None = None) -> None:
+        """Make the commits of table `name` from the one after `after` to `until` (the newest) outlast a power cut."""
+        root = objects.local_path(self.root)
+        if root is None:
+            return
+        if until is None:
+            opened = self.open_named(name)
+            until = after if opened is None else opened.version()
+        durable.secure(root / name, range(after + 1, until + 1))
+
+    def renew(self, table: Table, *, note: Mapping[str, str] | None = None) -> bool:
+        """Empty a table whose columns are not the declared ones, and say whether that was so.
+
+        For tables that can be computed again. Earlier versions stay readable (`relation_sql`).
+        """
+        opened = self.open(table)
+        if opened is None or opened.schema().to_arrow().names == list(table.column_names):
+            return False
+        self.replace(table, table.arrow_schema().empty_table(), note=note)
+        return True
 
     def relation_sql(self, table: Table, *, partitions: Iterable[str] | None = None, version: int | None = None) -> str:
         """A SQL expression that yields the table's rows in DuckDB, in declared columns.
@@ -149,13 +203,18 @@ class Lake:
         """
         opened = self.open(table, version=version)
         files = [] if opened is None else self._files(opened, table, partitions)
-        if not files:
+        return self._relation(table, opened, files)
+
+    def _relation(self, table: Table, opened: DeltaTable | None, files: Collection[str], *, also: str = "") -> str:
+        """The rows in `files` of a version; `also` is one more column of DuckDB's reader, by name."""
+        if opened is None or not files:
             return f"(SELECT {_empty_columns(table)} WHERE false)"
         listing = ", ".join(_quoted(file) for file in files)
-        columns = ", ".join(f'"{name}"' for name in table.column_names)
-        options = ""
+        held = set(opened.schema().to_arrow().names)
+        columns = ", ".join([*(_selected(column, held) for column in table.columns), *([also] if also else [])])
+        options = f", {also} = true" if also else ""
         if table.partition:
-            options = f", hive_partitioning = true, hive_types = {{'{table.partition}': VARCHAR}}"
+            options += f", hive_partitioning = true, hive_types = {{'{table.partition}': VARCHAR}}"
         return f"(SELECT {columns} FROM read_parquet([{listing}]{options}))"
 
     @staticmethod
@@ -182,14 +241,49 @@ class Lake:
         """Hash of the table's content, whatever the order of its rows or the names of its files.
 
         Equal content gives an equal fingerprint, so that a night that changed nothing does not mark
-        what depends on it as stale.
+        what depends on it as stale. Files never change, so that each is hashed once: what is known of them stays
+        in a small file beside the table, and a night hashes what it wrote, however long the history is.
         """
-        rows, mixed, total = (
-            self.connect(table)
-            .sql(f'SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 1000000007) FROM "{table.name}" AS t')
-            .fetchall()[0]
-        )
+        digests = list(self._digests(table).values())
+        rows, total = (sum(one[place] for one in digests) for place in (0, 2))
+        mixed = reduce(xor, (one[1] for one in digests), 0)
         return hashlib.sha256(f"{table.name}|{rows}|{mixed}|{total}".encode()).hexdigest()[:16]
+
+    def _digests(self, table: Table) -> dict[str, list[int]]:
+        """Rows, their hashes mixed and their hashes summed, of every current file; these three add up over files."""
+        opened = self.open(table)
+        if opened is None:
+            return {}
+        files = {uri.rsplit("/", 1)[-1]: uri for uri in self._files(opened, table, None)}
+        # Hashes hold for one version of DuckDB and one set of columns.
+        made_by = f"{duckdb.__version__} {','.join(f'{column.name} {column.type}' for column in table.columns)}"
+        found = {name: digest for name, digest in self._known_digests(table, made_by).items() if name in files}
+        missing = [uri for name, uri in files.items() if name not in found]
+        if missing:
+            found |= self._counted_digests(table, opened, missing)
+            text = json.dumps({"made_by": made_by, "files": found})
+            # Without it (a full disk, a lake that may only be read) the next fingerprint takes longer, no more.
+            with suppress(OSError):
+                self.store().write(f"{table.name}/{_DIGESTS}", text.encode())
+        return found
+
+    def _known_digests(self, table: Table, made_by: str) -> dict[str, list[int]]:
+        try:
+            known = json.loads(self.store().read(f"{table.name}/{_DIGESTS}") or "{}")
+        except ValueError:  # cut short
+            return {}
+        return known["files"] if known.get("made_by") == made_by else {}
+
+    def _counted_digests(self, table: Table, opened: DeltaTable, files: Collection[str]) -> dict[str, list[int]]:
+        relation = self._relation(table, opened, files, also="filename")
+        row = ", ".join(f'"{name}"' for name in table.column_names)
+        counted = connect().sql(
+            f"SELECT filename, count(*), bit_xor(h), sum(h % 1000000007) "
+            f"FROM (SELECT filename, hash(row({row})) AS h FROM {relation}) GROUP BY filename"
+        )
+        digests = {name: [int(part) for part in parts] for name, *parts in counted.fetchall()}
+        # A file without rows has no line.
+        return {file.rsplit("/", 1)[-1]: digests.get(file, [0, 0, 0]) for file in files}
 
     def written_at(self, table: Table) -> datetime | None:
         """When the newest version was committed, or None when the table was never written."""
@@ -228,10 +322,13 @@ def _converted(table: Table, wanted: pa.Field, values: pa.ChunkedArray) -> pa.Ch
         ) from None
 
 
+def _selected(column: Column, held: Collection[str]) -> str:
+    """A declared column, null in a version of the table that was written before it was declared."""
+    return f'"{column.name}"' if column.name in held else f'CAST(NULL AS {duckdb_type(column.type)}) AS "{column.name}"'
+
+
 def _readable(opened: DeltaTable, uris: Iterable[str]) -> list[str]:
-    """File names as DuckDB opens them: Delta percent-encodes the folder of a local table, files do not."""
-    if not opened.table_uri.startswith("file://"):
-        return list(uris)
+    """File names as DuckDB opens them: Delta percent-encodes where a table is, files and objects do not."""
     encoded = opened.table_uri.removeprefix("file://")
     return [unquote(encoded) + uri.removeprefix(encoded) for uri in uris]
 
@@ -242,6 +339,7 @@ def connect() -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET enable_progress_bar = false")
+    objects.lend(connection)
     return connection
 
 
