@@ -1,80 +1,21 @@
-"""The tables of the house, each declared once.
+"""The conformed tables (core_): dossiers with what belongs to them, units, procedures.
 
-Belongs here: columns, types, keys and meaning of every core_ and out_ table. Does not belong here:
-the shape of what a source says (each connector declares its own wire contract, see `connectors`),
-nor any query.
-
-Layers read raw_ → core_ → out_. Instants are UTC; columns that end in `_on` are days in
-Asia/Ho_Chi_Minh. Codes are text so that leading zeros stay. A rate is never stored without the two
-counts that make it.
+Belongs here: declarations of core_ tables. Does not belong here: what is computed from them (`out.py`).
 """
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from warehouse.schema import CODE, COUNT, DAY, FLAG, INSTANT, RATE, TEXT, VND, Column, Table
-
-LEVELS = ("province", "district", "commune")
-CHANNELS = ("direct", "online", "post")
-SERVICE_LEVELS = ("full", "partial", "information")
-SOURCES = ("portal", "onestop", "messages")
-STATES = ("ok", "no_denominator")
-VERDICTS = ("met", "missed", "not_yet_due", "no_source", "not_applicable", "too_few")
-
-_LAKE_MONTH = Column(
-    name="lake_month",
-    type=TEXT,
-    nullable=False,
-    vi="Tháng lưu trữ (yyyy-MM), chỉ để chia tệp",
-    en="Storage month (yyyy-MM) of the dossier: divides files, carries no meaning",
-)
-_DOSSIER_KEY = Column(
-    name="dossier_key",
-    type=TEXT,
-    nullable=False,
-    vi="Khóa hồ sơ trong kho",
-    en="Key of the dossier: its public code, or source:record for a draft without a code",
-)
-_SOURCE = Column(name="source", type=TEXT, nullable=False, vi="Nguồn", en="Source that said it")
-_DIMENSIONS = (
-    Column(
-        name="unit_code",
-        type=TEXT,
-        nullable=False,
-        vi="Mã đơn vị xử lý",
-        en="Code of the handling unit (the national rule counts by it, not by the place of reception)",
-    ),
-    Column(
-        name="unit_level",
-        type=TEXT,
-        nullable=False,
-        values=LEVELS,
-        vi="Cấp của đơn vị xử lý",
-        en="Level of the handling unit; provincial departments carry level province",
-    ),
-    Column(
-        name="procedure_code",
-        type=TEXT,
-        nullable=False,
-        vi="Mã thủ tục hành chính",
-        en="National procedure code, d.dddddd, without local suffix",
-    ),
-    Column(
-        name="channel",
-        type=TEXT,
-        nullable=False,
-        values=CHANNELS,
-        vi="Kênh thực hiện",
-        en="Channel of submission (KenhThucHien 1, 2, 3); empty counts as direct, formula 3.3",
-    ),
-    Column(
-        name="has_fee",
-        type=FLAG,
-        nullable=False,
-        vi="Thủ tục có phí, lệ phí",
-        en="The procedure has fee information in the catalogue (formula 3.6)",
-    ),
+from warehouse.tables.common import (
+    CHANNELS,
+    DEADLINE_BASES,
+    DIMENSIONS,
+    DOSSIER_KEY,
+    END_KINDS,
+    LAKE_MONTH,
+    LEVELS,
+    SERVICE_LEVELS,
+    SOURCE,
 )
 
 CORE_CROSSWALK = Table(
@@ -85,10 +26,10 @@ CORE_CROSSWALK = Table(
     partition="lake_month",
     sort=("dossier_key", "source", "record_key"),
     columns=(
-        _SOURCE,
+        SOURCE,
         Column(name="record_key", type=TEXT, nullable=False, vi="Khóa bản ghi nguồn", en="Key of the source record"),
-        _DOSSIER_KEY,
-        _LAKE_MONTH,
+        DOSSIER_KEY,
+        LAKE_MONTH,
         Column(
             name="rule",
             type=TEXT,
@@ -109,10 +50,10 @@ CORE_DOSSIER = Table(
     partition="lake_month",
     sort=("unit_code", "received_on", "dossier_key"),
     columns=(
-        _DOSSIER_KEY,
+        DOSSIER_KEY,
         Column(name="dossier_code", type=TEXT, vi="Mã hồ sơ", en="Public dossier code, null before reception"),
-        _LAKE_MONTH,
-        *_DIMENSIONS,
+        LAKE_MONTH,
+        *DIMENSIONS,
         Column(
             name="service_level",
             type=TEXT,
@@ -146,10 +87,55 @@ CORE_DOSSIER = Table(
             vi="Thời điểm giải quyết xong",
             en="Resolved: end of processing, else the hand-over, of a dossier in state 9 or 10",
         ),
+        Column(name="denied_at", type=INSTANT, vi="Lúc từ chối", en="Refused: NgayTuChoi, or the step to state 3"),
+        Column(
+            name="ended_at",
+            type=INSTANT,
+            vi="Kết thúc xử lý theo quy tắc quốc gia",
+            en="End of processing of a received dossier by the national rule: processed, else returned, else stopped, "
+            "refused or withdrawn; the first request for a supplement while the citizen is waited for (2.2)",
+        ),
+        Column(
+            name="end_kind",
+            type=TEXT,
+            values=END_KINDS,
+            vi="Kết thúc bằng",
+            en="Which of the ends of 2.2 `ended_at` is; null while in process",
+        ),
+        Column(
+            name="deadline_at",
+            type=INSTANT,
+            vi="Hạn giải quyết",
+            en="Latest end that is on time by the national rule: the promise before a supplement (else the procedure's "
+            "limit in working time), moved by the time that the citizen was waited for (2.2)",
+        ),
+        Column(
+            name="deadline_basis",
+            type=TEXT,
+            nullable=False,
+            values=DEADLINE_BASES,
+            vi="Hạn dựa trên",
+            en="promise, limit, or none: neither a promised date nor a published limit",
+        ),
+        Column(
+            name="supplement_wait_seconds",
+            type=COUNT,
+            nullable=False,
+            unit="s",
+            vi="Thời gian chờ bổ sung",
+            en="From requests for supplements to their answers, answered ones only",
+        ),
+        Column(
+            name="reception_due_at",
+            type=INSTANT,
+            vi="Hạn tiếp nhận",
+            en="Eight working hours after submission (operators: 08 giờ làm việc)",
+        ),
         Column(name="submitted_on", type=DAY, vi="Ngày nộp", en="Day of submission, Asia/Ho_Chi_Minh"),
         Column(name="received_on", type=DAY, vi="Ngày tiếp nhận", en="Day of reception, Asia/Ho_Chi_Minh"),
         Column(name="due_on", type=DAY, vi="Ngày hẹn trả", en="Day of promised return, Asia/Ho_Chi_Minh"),
         Column(name="resolved_on", type=DAY, vi="Ngày giải quyết xong", en="Day resolved, Asia/Ho_Chi_Minh"),
+        Column(name="ended_on", type=DAY, vi="Ngày kết thúc xử lý", en="Day of `ended_at`, Asia/Ho_Chi_Minh"),
         Column(
             name="paid_on",
             type=DAY,
@@ -177,6 +163,13 @@ CORE_DOSSIER = Table(
             nullable=False,
             vi="Miễn toàn bộ phí",
             en="Fee lines are known and every one is 0 (formula 3.6)",
+        ),
+        Column(
+            name="has_fee_amount",
+            type=FLAG,
+            nullable=False,
+            vi="Có dòng phí khác 0",
+            en="A fee line of the dossier asks for more than 0 (formula 3.5: phí khác 0, null)",
         ),
         Column(
             name="is_paid_online",
@@ -245,6 +238,27 @@ CORE_DOSSIER = Table(
             en="The account was verified by VNeID",
         ),
         Column(
+            name="is_from_personal_store",
+            type=FLAG,
+            nullable=False,
+            vi="Có giấy tờ lấy từ kho quốc gia",
+            en="At least one component was taken from the national personal store (DuocLayTuKhoDMQG, formula 4.4)",
+        ),
+        Column(
+            name="is_population_data_used",
+            type=FLAG,
+            nullable=False,
+            vi="Có sử dụng dữ liệu dân cư",
+            en="The population database was asked (DSKetNoiCSDL, formula 4.5)",
+        ),
+        Column(
+            name="is_citizen_subject",
+            type=FLAG,
+            nullable=False,
+            vi="Thủ tục của công dân",
+            en="Citizens are among the applicants of the procedure (formula 4.5)",
+        ),
+        Column(
             name="supplement_count",
             type=COUNT,
             nullable=False,
@@ -252,9 +266,64 @@ CORE_DOSSIER = Table(
             vi="Số lần yêu cầu bổ sung",
             en="Requests for supplements",
         ),
+        Column(
+            name="reception_unit_code",
+            type=TEXT,
+            vi="Mã đơn vị tiếp nhận",
+            en="Unit that received it, by the agency in its public code; reception is not tied to territory",
+        ),
+        Column(
+            name="previous_unit_code",
+            type=TEXT,
+            vi="Mã đơn vị trước sắp xếp",
+            en="Unit that had it before the reorganisation of 2025-07-01, when another one handles it now",
+        ),
         Column(name="in_portal", type=FLAG, nullable=False, vi="Có ở cổng tỉnh", en="Seen in the portal"),
         Column(name="in_onestop", type=FLAG, nullable=False, vi="Có ở một cửa", en="Seen in the one-stop system"),
         Column(name="in_messages", type=FLAG, nullable=False, vi="Có ở nhật ký đồng bộ", en="Seen in the message log"),
+    ),
+)
+
+CORE_CLAIM = Table(
+    name="core_claim",
+    vi="Điều mỗi nguồn nói về hồ sơ",
+    en="What each source record now says of its dossier, in the house's codes: the ground of merging and reconciling",
+    key=("source", "record_key"),
+    partition="lake_month",
+    sort=("dossier_key", "source", "record_key"),
+    columns=(
+        SOURCE,
+        Column(name="record_key", type=TEXT, nullable=False, vi="Khóa bản ghi nguồn", en="Key of the source record"),
+        DOSSIER_KEY,
+        LAKE_MONTH,
+        Column(name="code", type=TEXT, vi="Mã hồ sơ", en="Dossier code that the record carries"),
+        Column(name="other_code", type=TEXT, vi="Mã hồ sơ khác", en="Second code that the record carries"),
+        Column(name="unit_code", type=TEXT, nullable=False, vi="Mã đơn vị xử lý", en="Handling unit it names"),
+        Column(name="procedure_code", type=TEXT, nullable=False, vi="Mã thủ tục", en="Procedure it names"),
+        Column(name="channel", type=TEXT, nullable=False, values=CHANNELS, vi="Kênh thực hiện", en="Channel it names"),
+        Column(
+            name="service_level",
+            type=TEXT,
+            values=SERVICE_LEVELS,
+            vi="Mức độ dịch vụ công",
+            en="Service level it names; null when it says none",
+        ),
+        Column(name="status_code", type=CODE, nullable=False, vi="Trạng thái", en="National status code 1..10"),
+        Column(name="submitted_at", type=INSTANT, vi="Thời điểm nộp", en="Submitted"),
+        Column(name="received_at", type=INSTANT, vi="Thời điểm tiếp nhận", en="Received"),
+        Column(name="due_at", type=INSTANT, vi="Thời điểm hẹn trả", en="Promised return"),
+        Column(name="completed_at", type=INSTANT, vi="Kết thúc xử lý", en="End of processing"),
+        Column(name="returned_at", type=INSTANT, vi="Trả kết quả", en="Result handed over"),
+        Column(name="denied_at", type=INSTANT, vi="Từ chối", en="Refused"),
+        Column(
+            name="is_paid_online",
+            type=FLAG,
+            vi="Thanh toán trực tuyến",
+            en="Paid online, by its flag or its payments; null when it cannot say",
+        ),
+        Column(name="has_result", type=FLAG, vi="Có kết quả điện tử", en="Result file; null when it cannot say"),
+        Column(name="modified_at", type=INSTANT, vi="Sửa lúc", en="When the source last changed it, as it says"),
+        Column(name="extracted_at", type=INSTANT, nullable=False, vi="Trích lúc", en="When this version was stored"),
     ),
 )
 
@@ -266,10 +335,10 @@ CORE_COMPONENT = Table(
     partition="lake_month",
     sort=("dossier_key", "component_no"),
     columns=(
-        _DOSSIER_KEY,
+        DOSSIER_KEY,
         Column(name="component_no", type=COUNT, nullable=False, vi="Số thứ tự", en="Position in the source's list"),
-        _LAKE_MONTH,
-        _SOURCE,
+        LAKE_MONTH,
+        SOURCE,
         Column(name="component_code", type=TEXT, vi="Mã thành phần hồ sơ", en="Code of the component, as said"),
         Column(name="has_file", type=FLAG, nullable=False, vi="Có tệp", en="A file is attached"),
         Column(name="is_digitised", type=FLAG, vi="Được số hóa", en="Reported digitised; null: the source cannot say"),
@@ -296,11 +365,11 @@ CORE_PAYMENT = Table(
     partition="lake_month",
     sort=("dossier_key", "payment_no"),
     columns=(
-        _DOSSIER_KEY,
+        DOSSIER_KEY,
         Column(name="payment_no", type=COUNT, nullable=False, vi="Số thứ tự", en="Position in the source's list"),
-        _LAKE_MONTH,
-        _SOURCE,
-        *_DIMENSIONS,
+        LAKE_MONTH,
+        SOURCE,
+        *DIMENSIONS,
         Column(name="amount_vnd", type=VND, nullable=False, unit="VND", vi="Số tiền", en="Amount asked"),
         Column(
             name="method",
@@ -330,10 +399,10 @@ CORE_STEP = Table(
     partition="lake_month",
     sort=("dossier_key", "step_no"),
     columns=(
-        _DOSSIER_KEY,
+        DOSSIER_KEY,
         Column(name="step_no", type=COUNT, nullable=False, vi="Số thứ tự", en="Position by time"),
-        _LAKE_MONTH,
-        _SOURCE,
+        LAKE_MONTH,
+        SOURCE,
         Column(name="acted_at", type=INSTANT, nullable=False, vi="Thời điểm xử lý", en="When it was done"),
         Column(name="status_code", type=CODE, nullable=False, vi="Trạng thái", en="National status code after it"),
         Column(name="started_at", type=INSTANT, vi="Bắt đầu", en="When the step began"),
@@ -349,10 +418,10 @@ CORE_SUPPLEMENT = Table(
     partition="lake_month",
     sort=("dossier_key", "supplement_no"),
     columns=(
-        _DOSSIER_KEY,
+        DOSSIER_KEY,
         Column(name="supplement_no", type=COUNT, nullable=False, vi="Lần thứ", en="Ordinal by time"),
-        _LAKE_MONTH,
-        _SOURCE,
+        LAKE_MONTH,
+        SOURCE,
         Column(name="requested_at", type=INSTANT, vi="Yêu cầu lúc", en="Requested"),
         Column(name="answered_at", type=INSTANT, vi="Nhận bổ sung lúc", en="Answered"),
         Column(name="due_before_at", type=INSTANT, vi="Hẹn trả trước", en="Promised return before"),
@@ -385,10 +454,36 @@ CORE_UNIT = Table(
     ),
 )
 
+CORE_SUCCESSION = Table(
+    name="core_succession",
+    vi="Xã, phường cũ thuộc về xã, phường nào từ 01/7/2025",
+    en="Which commune of today took over which old one, with the doubts marked",
+    key=("unit_code", "successor_code"),
+    sort=("unit_code", "successor_code"),
+    columns=(
+        Column(name="unit_code", type=TEXT, nullable=False, vi="Mã đơn vị cũ", en="Commune until 2025-06-30"),
+        Column(name="successor_code", type=TEXT, nullable=False, vi="Mã đơn vị mới", en="Commune from 2025-07-01"),
+        Column(
+            name="is_split",
+            type=FLAG,
+            nullable=False,
+            vi="Bị chia tách",
+            en="The old commune went to several new ones, in unknown shares: its dossiers are not guessed",
+        ),
+        Column(
+            name="is_confirmed",
+            type=FLAG,
+            nullable=False,
+            vi="Hai nguồn cùng xác nhận",
+            en="A second source says the same",
+        ),
+    ),
+)
+
 CORE_PROCEDURE = Table(
     name="core_procedure",
     vi="Thủ tục hành chính theo thời gian",
-    en="Procedures, dated",
+    en="Procedures, dated: what changes closes a row and opens the next one",
     key=("procedure_code", "valid_from"),
     sort=("procedure_code", "valid_from"),
     columns=(
@@ -407,156 +502,100 @@ CORE_PROCEDURE = Table(
             en="A result document is published",
         ),
         Column(name="offers_online", type=FLAG, nullable=False, vi="Nhận trực tuyến", en="Online is offered"),
-        Column(name="limit_value", type=RATE, vi="Thời hạn", en="Time limit, in limit_unit"),
+        Column(
+            name="is_citizen_subject",
+            type=FLAG,
+            nullable=False,
+            vi="Đối tượng là công dân",
+            en="Citizens are among the published applicants",
+        ),
+        Column(
+            name="has_whole_applicants",
+            type=FLAG,
+            nullable=False,
+            vi="Danh sách đối tượng đầy đủ",
+            en="The list of applicants was read whole; where it was cut short, is_citizen_subject false means not seen",
+        ),
+        Column(name="limit_value", type=RATE, vi="Thời hạn", en="Longest published time limit, in limit_unit"),
         Column(name="limit_unit", type=TEXT, vi="Đơn vị thời hạn", en="Unit of the time limit, as published"),
-    ),
-)
-
-OUT_INDICATOR = Table(
-    name="out_indicator",
-    vi="Chỉ số theo đơn vị, cấp, tỉnh và theo tháng, quý, năm",
-    en="Indicators by unit, level and province, by month, quarter and year",
-    key=("indicator", "version", "scope", "level", "unit_code", "period", "period_start"),
-    sort=("indicator", "version", "scope", "level", "unit_code", "period", "period_start"),
-    columns=(
-        Column(name="indicator", type=TEXT, nullable=False, vi="Chỉ số", en="Indicator id"),
-        Column(name="version", type=TEXT, nullable=False, vi="Phiên bản định nghĩa", en="Definition version"),
         Column(
-            name="scope",
+            name="online_level",
             type=TEXT,
-            nullable=False,
-            values=("unit", "level", "province"),
-            vi="Phạm vi",
-            en="unit: one unit; level: all units of a level; province: everything",
+            values=("full", "partial", "none"),
+            vi="Mức độ dịch vụ công trực tuyến",
+            en="full (toàn trình, old level 4), partial (một phần, old level 3), none (information only, old levels 1, "
+            "2, or not online at all); null while no source says",
         ),
         Column(
-            name="level",
-            type=TEXT,
-            nullable=False,
-            values=(*LEVELS, "all"),
-            vi="Cấp",
-            en="Level of the unit or of the sum; all for the province",
+            name="is_online_eligible",
+            type=FLAG,
+            vi="Đủ điều kiện cung cấp trực tuyến",
+            en="Found eligible to be offered online; null while no source says",
         ),
-        Column(name="unit_code", type=TEXT, nullable=False, vi="Mã đơn vị", en="Unit, or the province for sums"),
         Column(
-            name="period",
-            type=TEXT,
-            nullable=False,
-            values=("month", "quarter", "year"),
-            vi="Kỳ",
-            en="Kind of period",
+            name="offers_online_payment",
+            type=FLAG,
+            vi="Triển khai thanh toán trực tuyến",
+            en="Online payment of its fee is offered; null while no source says",
         ),
-        Column(name="period_start", type=DAY, nullable=False, vi="Ngày đầu kỳ", en="First day of the period"),
-        Column(name="numerator", type=COUNT, nullable=False, vi="Tử số", en="Numerator"),
-        Column(name="denominator", type=COUNT, nullable=False, vi="Mẫu số", en="Denominator"),
-        Column(name="rate", type=RATE, vi="Tỷ lệ (0..1)", en="numerator / denominator; null without denominator"),
+        Column(
+            name="is_integrated",
+            type=FLAG,
+            vi="Tích hợp trên Cổng DVCQG",
+            en="Its online service is integrated on the national portal; null while no source says",
+        ),
         Column(
             name="state",
             type=TEXT,
             nullable=False,
-            values=STATES,
-            vi="Tình trạng",
-            en="ok, or no_denominator: nothing to measure, which is not 0 %",
+            values=("in_force", "repealed"),
+            vi="Tình trạng hiệu lực",
+            en="in_force, or repealed: known, but not to be carried out in this span of time",
         ),
-        Column(name="as_of", type=INSTANT, nullable=False, vi="Tính đến", en="Facts known up to this instant"),
-    ),
-)
-
-OUT_VERDICT = Table(
-    name="out_verdict",
-    vi="Kết luận so với chỉ tiêu",
-    en="Verdicts: indicators held against dated targets",
-    key=("target", "version", "scope", "level", "unit_code", "period", "period_start"),
-    sort=("target", "version", "scope", "level", "unit_code", "period", "period_start"),
-    columns=(
-        Column(name="target", type=TEXT, nullable=False, vi="Chỉ tiêu", en="Target id, as in the decision's table"),
-        Column(name="indicator", type=TEXT, vi="Chỉ số", en="Indicator that answers it; null without source"),
-        Column(name="version", type=TEXT, nullable=False, vi="Phiên bản", en="Definition version; '' without source"),
-        *(OUT_INDICATOR.column(name) for name in ("level", "scope", "unit_code", "period", "period_start")),
-        Column(name="threshold", type=RATE, nullable=False, vi="Ngưỡng (0..1)", en="Threshold, a share"),
-        Column(name="rate", type=RATE, vi="Tỷ lệ (0..1)", en="Rate, null without denominator or source"),
-        Column(name="numerator", type=COUNT, vi="Tử số", en="Numerator, null without source"),
-        Column(name="denominator", type=COUNT, vi="Mẫu số", en="Denominator, null without source"),
         Column(
-            name="gap_dossiers",
-            type=COUNT,
-            vi="Còn thiếu (hồ sơ)",
-            en="How many more of the denominator must join the numerator to meet the threshold; 0 when met",
-        ),
-        Column(name="verdict", type=TEXT, nullable=False, values=VERDICTS, vi="Kết luận", en="Verdict"),
-        Column(name="document", type=TEXT, nullable=False, vi="Văn bản", en="Decision"),
-        Column(name="clause", type=TEXT, nullable=False, vi="Điều khoản", en="Clause(s)"),
-    ),
-)
-
-RAW_QUARANTINE = Table(
-    name="raw_quarantine",
-    vi="Bản ghi bị cách ly: lý do, nguồn và trích đoạn không có dữ liệu cá nhân",
-    en="Records kept out, each with its reason; excerpts hold contract fields only, never a person",
-    key=("stage", "source", "record_key", "reason", "content_hash"),
-    sort=("source", "record_key"),
-    columns=(
-        Column(
-            name="stage",
+            name="source",
             type=TEXT,
             nullable=False,
-            values=("extract", "conform"),
-            vi="Khâu",
-            en="Where it was stopped: extract (the record breaks the contract) or conform (a code has no meaning)",
+            values=("reference", "catalogue", "file"),
+            vi="Nguồn",
+            en="Who said the newest of this row: files kept with the code, the national catalogue, an exported file",
         ),
-        _SOURCE,
-        Column(name="record_key", type=TEXT, nullable=False, vi="Khóa bản ghi", en="Source key, or where it stood"),
-        Column(name="content_hash", type=TEXT, nullable=False, vi="Vân tay nội dung", en="Hash of the record"),
-        Column(name="reason", type=TEXT, nullable=False, vi="Mã lý do", en="Machine reason, e.g. unmapped_status"),
-        Column(name="clause", type=TEXT, nullable=False, vi="Điều khoản hợp đồng", en="Field or clause that broke"),
-        Column(name="detail", type=TEXT, nullable=False, vi="Giải thích", en="For an operator, in Vietnamese"),
-        Column(name="excerpt", type=TEXT, vi="Trích đoạn", en="Contract fields as JSON, masked"),
-        Column(name="quarantined_at", type=INSTANT, nullable=False, vi="Lúc", en="When"),
-    ),
-)
-
-CORE_TABLES = (
-    CORE_CROSSWALK,
-    CORE_DOSSIER,
-    CORE_COMPONENT,
-    CORE_PAYMENT,
-    CORE_STEP,
-    CORE_SUPPLEMENT,
-    CORE_UNIT,
-    CORE_PROCEDURE,
-)
-OUT_TABLES = (OUT_INDICATOR, OUT_VERDICT)
-TABLES = {table.name: table for table in (*CORE_TABLES, *OUT_TABLES, RAW_QUARANTINE)}
-
-#: Bookkeeping that every raw table carries beside the fields its source said.
-RAW_BOOKKEEPING = (
-    Column(name="record_key", type=TEXT, nullable=False, vi="Khóa bản ghi nguồn", en="Key of the record at its source"),
-    Column(name="content_hash", type=TEXT, nullable=False, vi="Vân tay nội dung", en="Hash of the contract's fields"),
-    Column(
-        name="extracted_at",
-        type=INSTANT,
-        nullable=False,
-        vi="Lúc trích xuất",
-        en="When this version of the record was stored; the newest version of a key is the current one",
-    ),
-    Column(name="night", type=TEXT, nullable=False, vi="Mã lần chạy", en="Night (run) that stored it"),
-)
-
-
-def raw_table(name: str, *, vi: str, en: str, fields: pa.Schema) -> Table:
-    """Declare `raw_<source>`: the bookkeeping columns, then the wire fields under their own names.
-
-    `fields` is the connector's wire schema; the names a source uses are kept so that an auditor can
-    compare with what the source shows. Versions of a record are appended, never overwritten: what
-    was known on a date is the newest version stored up to it.
-    """
-    wire = tuple(
         Column(
-            name=field.name,
-            type=field.type,
-            vi=(field.metadata or {}).get(b"vi", field.name.encode()).decode(),
-            en=(field.metadata or {}).get(b"en", b"as said by the source").decode(),
-        )
-        for field in fields
-    )
-    return Table(name=name, vi=vi, en=en, key=("record_key", "extracted_at"), columns=(*RAW_BOOKKEEPING, *wire))
+            name="stated_on", type=DAY, vi="Ngày nguồn nói", en="Day on which it said so; null where no day is known"
+        ),
+    ),
+)
+
+CORE_CALENDAR = Table(
+    name="core_calendar",
+    vi="Lịch làm việc: từng ngày, có làm việc hay không và vì sao",
+    en="Working calendar, day by day: public holidays, make-up Saturdays, the province's own days",
+    key=("day",),
+    sort=("day",),
+    columns=(
+        Column(name="day", type=DAY, nullable=False, vi="Ngày", en="Day, Asia/Ho_Chi_Minh"),
+        Column(name="is_working", type=FLAG, nullable=False, vi="Ngày làm việc", en="Offices work on this day"),
+        Column(
+            name="working_ordinal",
+            type=COUNT,
+            nullable=False,
+            vi="Số thứ tự ngày làm việc",
+            en="Working days from the first day up to and including this one; differences count working days",
+        ),
+        Column(
+            name="office_seconds_before",
+            type=COUNT,
+            nullable=False,
+            unit="s",
+            vi="Giờ làm việc lũy kế đến đầu ngày",
+            en="Office seconds from the first day to the beginning of this one",
+        ),
+        Column(
+            name="reason",
+            type=TEXT,
+            vi="Lý do",
+            en="Why the day differs from its weekday: holiday, make-up day, local day; null for an ordinary day",
+        ),
+        Column(name="source", type=TEXT, nullable=False, vi="Căn cứ", en="Where it is said: weekday, holidays, table"),
+    ),
+)
