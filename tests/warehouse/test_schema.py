@@ -111,7 +111,8 @@ def test_duckdb_types_read_back_as_declared_nested_ones_included() -> None:
 def test_a_raw_table_is_bookkeeping_then_the_wire_names() -> None:
     wire = pa.schema([pa.field("dossierNo", pa.string(), metadata={"vi": "Mã hồ sơ"}), pa.field("total", pa.int64())])
     table = raw_table("raw_x", vi="Thô", en="Raw", fields=wire)
-    assert table.column_names == ("record_key", "content_hash", "extracted_at", "night", "dossierNo", "total")
+    kept = ("record_key", "content_hash", "extracted_at", "night", "is_gone")
+    assert table.column_names == (*kept, "dossierNo", "total")
     assert table.key == ("record_key", "extracted_at")
     assert table.column("dossierNo").vi == "Mã hồ sơ"
     assert table.column("total").nullable
