@@ -6,6 +6,7 @@ its connector) nor the evaluation (one DuckDB statement in `assets/raw`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ import pyarrow as pa
 
 #: Column beside the wire columns: order in which records of a batch were seen.
 SEEN = "_seq"
+#: Counted up when `person_fields` decides otherwise, so that what was set aside is read again.
+PERSON_RULES = 1
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,31 @@ class RecordContract:
     newest: str = f'"{SEEN}"'
     details: tuple[str, ...] = ()
     position: str | None = None
+    #: Fields of a raw record that are read, where the columns have other names.
+    wire: tuple[str, ...] = ()
 
     @property
     def hashed(self) -> tuple[str, ...]:
         """Columns that make the content hash, in declared order."""
         left_out = {*self.details, self.position}
         return tuple(name for name in self.schema.names if name not in left_out)
+
+    @property
+    def fields_read(self) -> frozenset[str]:
+        """Names at the source that fill the columns."""
+        return frozenset(self.wire or self.schema.names)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with everything that decides whether a record is kept."""
+        parts = (
+            self.kind,
+            self.key,
+            str(self.schema.remove_metadata()),
+            f"persons {PERSON_RULES}",
+            *(f"{c.name} {c.predicate}" for c in self.clauses),
+        )
+        return hashlib.md5("\0".join(parts).encode(), usedforsecurity=False).hexdigest()[:12]
 
 
 def wire_field(name: str, kind: pa.DataType, vi: str, en: str) -> pa.Field:

@@ -1,16 +1,22 @@
 """The one loop that all HTTP connectors share: it makes the calls that a walk asks for.
 
-Belongs here: concurrency, pace, retries, redaction of what goes wrong on the wire. Does not belong
-here: what a call means or what a reply holds (the walks), nor where records go.
+Belongs here: concurrency, pace, calling hours, retries, redaction of what goes wrong on the wire. Does not
+belong here: what a call means or what a reply holds (the walks), how many calls at once and which hours are
+good manners (`manners.py`), nor where records go.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlencode
 from urllib.request import getproxies, proxy_bypass
 
@@ -19,10 +25,12 @@ import pyarrow as pa
 import stamina
 from aiolimiter import AsyncLimiter
 
-from connectors.contract import SEEN, Broken
-from connectors.protocol import Call, Reply, SourceError, Step, Transient, Walk
+from connectors.contract import SEEN, Broken, RecordContract
+from connectors.manners import CallingHours, Concurrency, OutsideCallingHours
+from connectors.protocol import Call, Part, Reply, SourceError, Step, Transient, Walk, retry_after
 from connectors.records import Typed, numbered
 from connectors.settings import HttpManners
+from connectors.shape import Shape, together
 
 Send = Callable[[Call], Awaitable[Reply]]
 
@@ -30,6 +38,18 @@ Send = Callable[[Call], Awaitable[Reply]]
 LONGEST_WISH_SECONDS = 600.0
 _WAIT_INITIAL_SECONDS = 0.2
 _WAIT_MAX_SECONDS = 20.0
+#: Answers by which a server says that it has too much to do.
+_OVERLOADED = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+#: While it waits for its hours, a loop looks at the clock so often: clocks are set, machines sleep.
+_LOOK_SECONDS = 60.0
+_VARIABLE_SEGMENT = re.compile(r"[^/]*\d[^/]*")
 
 
 def sender(client: httpx.AsyncClient, base_url: str) -> Send:
@@ -37,7 +57,8 @@ def sender(client: httpx.AsyncClient, base_url: str) -> Send:
 
     async def send(call: Call) -> Reply:
         with _on_the_wire(call):
-            response = await client.request(call.method, _url(base_url, call), headers=dict(call.headers))
+            url = _url(base_url, call)
+            response = await client.request(call.method, url, headers=dict(call.headers), content=call.content)
             return Reply(response.status_code, response.headers, response.content)
 
     return send
@@ -58,7 +79,7 @@ async def light_sender(base_url: str, manners: HttpManners, *, headers: Mapping[
     async def send(call: Call) -> Reply:
         merged = {**headers, **dict(call.headers)}
         url = _url(base_url, call)
-        request = httpx.Request(call.method, url, headers=merged, extensions={"timeout": timeout})
+        request = httpx.Request(call.method, url, headers=merged, content=call.content, extensions={"timeout": timeout})
         transport = await idle.get()
         try:
             with _on_the_wire(call):
@@ -100,23 +121,124 @@ def _on_the_wire(call: Call) -> Iterator[None]:
         raise Transient(f"{call}: the compressed answer was cut off") from error
 
 
-@dataclass(frozen=True)
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Gate:
+    """Lets the calls of one source through: as many at once as it bears, in its hours, not while it asked for rest.
+
+    All walks over a source share its gate, so that no two of them together are more than it agreed to.
+    """
+
+    def __init__(
+        self,
+        manners: HttpManners,
+        *,
+        now: Callable[[], datetime] = _now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.concurrency = Concurrency(manners.concurrency)
+        self.under_way = 0
+        self._hours = CallingHours.of(manners.calling_hours)
+        self._patience = timedelta(minutes=manners.patience_minutes)
+        self._now = now
+        self._sleep = sleep
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._rest_until = 0.0
+
+    async def __aenter__(self) -> None:
+        """Wait until one call more may be under way."""
+        while self.under_way >= self.concurrency.limit:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._wake()
+                raise
+        self.under_way += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.under_way -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        free = self.concurrency.limit - self.under_way
+        while free > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the source may be called at this instant."""
+        return time.monotonic() >= self._rest_until and not self._hours.wait(self._now())
+
+    async def opened(self) -> None:
+        """Wait until the source may be called. `OutsideCallingHours` when its hours begin too late for that."""
+        while not self.is_open:
+            if wait := self._hours.wait(self._now()):
+                if wait > self._patience:
+                    raise OutsideCallingHours(self._hours, self._patience)
+                await self._sleep(min(wait.total_seconds(), _LOOK_SECONDS))
+            else:
+                await asyncio.sleep(max(0.0, self._rest_until - time.monotonic()))
+
+    def answered(self, call: Call, reply: Reply, seconds: float) -> None:
+        """Learn from a reply: how many calls the source bears, and whether it asked for rest."""
+        is_overloaded = reply.status in _OVERLOADED
+        self.concurrency.observe(
+            seconds, not is_overloaded, kind=_kind(call), size=len(reply.body), under_way=self.under_way
+        )
+        if is_overloaded:
+            self.rest(retry_after(reply))
+
+    def unanswered(self, call: Call, error: Transient, seconds: float) -> None:
+        """Learn from a call that nobody answered."""
+        self.concurrency.observe(seconds, ok=False, kind=_kind(call), under_way=self.under_way)
+        self.rest(error.retry_after)
+
+    def rest(self, seconds: float | None) -> None:
+        """Make no call of this source for so long, as it asked; what is already under way ends."""
+        if seconds is not None and seconds <= LONGEST_WISH_SECONDS:
+            self._rest_until = max(self._rest_until, time.monotonic() + seconds)
+
+
+def _kind(call: Call) -> str:
+    """The same for calls that ask for the same of different dossiers or days."""
+    return f"{call.method} {_VARIABLE_SEGMENT.sub('*', call.path)} {','.join(name for name, _ in call.params)}"
+
+
+def _limiter(requests_per_second: float) -> AsyncLimiter:
+    """Fewer than one a second are counted over the longer time that one takes."""
+    return AsyncLimiter(max(1.0, requests_per_second), max(1.0, 1.0 / requests_per_second))
+
+
+@dataclass
 class Loop:
     """Makes calls politely: at most `concurrency` at once and `requests_per_second`, each tried `attempts` times."""
 
     send: Send
     manners: HttpManners
     limiter: AsyncLimiter
+    gate: Gate = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(self.manners)
 
     @classmethod
     def over(cls, send: Send, manners: HttpManners) -> Loop:
         """A loop with the manners of one source."""
-        return cls(send, manners, AsyncLimiter(max(1.0, manners.requests_per_second), 1.0))
+        return cls(send, manners, _limiter(manners.requests_per_second))
 
     async def run(self, walk: Walk) -> AsyncIterator[Step]:
         """Yield the steps of `walk` as replies come in, until it asks for nothing more."""
         pending = deque(walk.begin())
         running: set[asyncio.Task[Step]] = set()
+        done: set[asyncio.Task[Step]] = set()
         try:
             while pending or running:
                 while pending and len(running) < self.manners.concurrency:
@@ -129,7 +251,8 @@ class Loop:
         finally:
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            # Of several that failed at once the first is told; the others' errors are taken note of here.
+            await asyncio.gather(*running, *done, return_exceptions=True)
 
     async def _step(self, walk: Walk, call: Call) -> Step:
         try:
@@ -140,9 +263,24 @@ class Loop:
             return _forgiven(walk, call, error)
 
     async def _once(self, walk: Walk, call: Call) -> Step:
-        async with self.limiter:
-            reply = await self.send(call)
+        async with self.gate:
+            await self._turn()
+            began = time.perf_counter()
+            try:
+                reply = await self.send(call)
+            except Transient as error:
+                self.gate.unanswered(call, error, time.perf_counter() - began)
+                raise
+            self.gate.answered(call, reply, time.perf_counter() - began)
         return walk.accept(call, reply)
+
+    async def _turn(self) -> None:
+        """Wait for the pace; the source may have asked for rest, or its hours ended, meanwhile."""
+        await self.gate.opened()
+        await self.limiter.acquire()
+        while not self.gate.is_open:
+            await self.gate.opened()
+            await self.limiter.acquire()
 
     async def _again(self, walk: Walk, call: Call, first: Transient) -> Step:
         """Further tries; the first one, made already, is replayed so that stamina counts and waits for it."""
@@ -180,8 +318,30 @@ class Loop:
                 task.cancel()
 
 
+async def _nobody(call: Call) -> Reply:
+    raise RuntimeError(f"{call} was to be made in a rehearsal")
+
+
+class Rehearsal(Loop):
+    """A loop that makes no call: `calls` are those with which the walks over a source would begin.
+
+    Nothing is answered, so what a walk asks for next is not among them.
+    """
+
+    def __init__(self, manners: HttpManners) -> None:
+        super().__init__(_nobody, manners, _limiter(manners.requests_per_second))
+        self.calls: list[Call] = []
+
+    async def run(self, walk: Walk) -> AsyncIterator[Step]:
+        """Write down the first calls of `walk`; no step follows."""
+        self.calls.extend(walk.begin())
+        for _ in ():
+            yield Step()
+
+
 def _forgiven(walk: Walk, call: Call, error: SourceError) -> Step:
-    if not walk.forgive(call, error):
+    # What was never asked is not missing at the source: the next night asks for it.
+    if isinstance(error, OutsideCallingHours) or not walk.forgive(call, error):
         raise error
     return Step()
 
@@ -201,6 +361,7 @@ class Pages:
         self._schema = schema.append(pa.field(SEEN, pa.int64()))
         self._tables: list[pa.Table] = []
         self._broken: list[Broken] = []
+        self._shapes: list[Shape] = []
         self._seen = 0
 
     @property
@@ -213,6 +374,13 @@ class Pages:
         self._tables.append(numbered(page.records, self._seen, SEEN))
         self._seen += page.records.num_rows
         self._broken.extend(page.broken)
+        self._shapes.append(page.shape)
+
+    def part(self, contract: RecordContract, **said: Any) -> Part:
+        """What was gathered so far, as a part of `contract`; `said` are further fields of it."""
+        shape = together(self._shapes)
+        self._shapes = []
+        return Part(contract, *self.take(), shape=shape, **said)
 
     def take(self) -> tuple[pa.Table, tuple[Broken, ...]]:
         """Everything gathered so far; gathering starts anew."""

@@ -6,7 +6,7 @@ doing I/O. Does not belong here: anything that one protocol alone needs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from connectors.contract import Broken, RecordContract
+from connectors.shape import Shape
 
 #: Answers that another try may heal: timeouts, "too many requests" and everything the server blames on itself.
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -22,13 +23,17 @@ _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStat
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to make. `tag` is the state machine's own note; it never leaves the process."""
+    """One request to make. `tag` is the state machine's own note; it never leaves the process.
+
+    `content` is the body, which may hold a session: it is in no text that is made of a call.
+    """
 
     path: str
     params: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     tag: Any = None
     method: str = "GET"
+    content: bytes | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Method and path; parameters stay out of messages, they may carry more than an operator should see."""
@@ -106,20 +111,80 @@ class Walk(Protocol):
 
 
 @dataclass(frozen=True)
+class Guard:
+    """How many records may be missing at once before a comparison is doubted instead of believed.
+
+    More than `floor` records and more than `share` of what is stored: a search index that lost half its
+    rows is a failed search, not so many deletions.
+    """
+
+    share: float = 0.2
+    floor: int = 20
+
+    def doubts(self, missing: int, known: int) -> bool:
+        """Whether `missing` of `known` stored records are too many to have been deleted."""
+        return missing > self.floor and missing > self.share * known
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a source says, asked record by record: which keys are gone, and how many were not asked about."""
+
+    gone: frozenset[str]
+    unasked: int = 0
+
+
+#: Asks the source itself about stored records (wire columns and `record_key`) that a comparison did not find.
+Confirm = Callable[[pa.Table], Awaitable[Verdict]]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A promise of a part: it holds everything that the source has within `within`.
+
+    `within` is SQL over the wire columns of a stored record, the same rows that the source was asked for;
+    `seen` are keys that earlier parts of the same reading held. What is stored there, is no tombstone and
+    was not seen is missing. Without `confirm` a missing record is gone; with it, only what it names is.
+    While it leaves records unasked, the cursor of `stream` stays, so that the next night compares again.
+    """
+
+    within: str
+    #: The comparison in words, for the operator.
+    where: str
+    seen: pa.Array | None = None
+    guard: Guard = Guard()
+    confirm: Confirm | None = None
+    stream: str | None = None
+
+
+@dataclass(frozen=True)
 class Part:
-    """Records of one contract in a batch: wire columns plus `_seq` (order seen), and what could not be typed."""
+    """Records of one contract in a batch: wire columns plus `_seq` (order seen), and what could not be typed.
+
+    `wholes` are comparisons that the part allows; `gone` are keys that the source itself calls deleted; `shape`
+    is that of a sample of the raw records, where the source gives JSON. `only_known`: it was read to compare,
+    where nobody asked for what is there; records never stored are left out.
+    """
 
     contract: RecordContract
     records: pa.Table
     broken: tuple[Broken, ...] = ()
+    wholes: tuple[Whole, ...] = ()
+    gone: tuple[str, ...] = ()
+    shape: Shape = field(default_factory=dict)
+    only_known: bool = False
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What to store together, and the cursors (stream → position) that are safe once it is stored."""
+    """What to store together, and the cursors (stream → position) that are safe once it is stored.
+
+    `notes` are for the operator, in Vietnamese: what the source does differently than it was known to.
+    """
 
     parts: tuple[Part, ...]
     cursors: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Optional, Union
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 
 from connectors.contract import Broken
+from connectors.shape import Shape, shape_of
 
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
@@ -26,11 +27,15 @@ _FALSE = frozenset({"false", "0", "no"})
 
 @dataclass(frozen=True)
 class Typed:
-    """Typed records in order, and what could not be typed; `kept` are the indexes of the former, None for all."""
+    """Typed records in order, and what could not be typed; `kept` are the indexes of the former, None for all.
+
+    `shape` is that of a sample of the raw records.
+    """
 
     records: pa.Table
     broken: tuple[Broken, ...] = ()
     kept: tuple[int, ...] | None = None
+    shape: Shape = field(default_factory=dict)
 
 
 class Reader:
@@ -50,6 +55,9 @@ class Reader:
         """Columns of `records`; one that cannot be typed becomes `Broken`, standing at `where(index)`."""
         if not records:
             return Typed(self.schema.empty_table())
+        return replace(self._typed(records, where), shape=shape_of(records))
+
+    def _typed(self, records: Sequence[bytes], where: Callable[[int], str]) -> Typed:
         spellings: tuple[Callable[[], pa.Schema], ...] = (lambda: self._spelling, lambda: self._spelled(records[0]))
         for spelling in spellings:
             try:

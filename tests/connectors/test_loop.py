@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from connectors import igate, opencps
+from connectors import igate, igate_records, opencps
 from connectors.loop import Loop, light_sender
 from connectors.protocol import Call, Permanent, Reply, Step, Transient, Walk, ensure_usable
 from connectors.settings import HttpManners, IGateSettings
@@ -220,7 +220,7 @@ def walk_onestop(server: OneStopServer, monkeypatch: pytest.MonkeyPatch, **chang
             }
         )
         async with igate.connect(settings) as onestop:
-            pages = onestop.loop.pages(igate.SearchWalk(START, settings), igate.read_items)
+            pages = onestop.loop.pages(igate.SearchWalk(START, settings), igate_records.read_items)
             return [name async for page in pages for name in page.records["id"].to_pylist()]
 
     routes = Route("/token", server.token, methods=["POST"]), Route("/pa/dossier/search", server.search)
