@@ -1,26 +1,27 @@
 """One-stop system: VNPT iGate v2 REST.
 
-Belongs here: the wire contract of its dossier search, the state machines that walk it, OAuth2 by
-Authlib, and the connection that joins them with the shared loop. Does not belong here: storage, and
-what its codes mean.
+Belongs here: which walk a night makes, fees, OAuth2 by Authlib, and the connection that joins them with the
+shared loop. Does not belong here: walking the search (`igate_search.py`), what a dossier looks like on the
+wire (`igate_records.py`), storage, and what its codes mean.
 
-The search cannot be filtered by the time of change, but it can be sorted by it. A walk goes from
-the newest dossier down until everything is older than the cursor. Pages are read one after another,
-never ahead: rows only move towards the end while a walk goes on (what changes jumps to the top), so
-in this order a row is seen twice, never skipped. What jumped over the walk is newer than its start
-and is seen by the next one. Only a deletion moves rows towards the top; it lowers the total, and
-the walk is then made again.
+The search cannot be filtered by the time of change, but it can be sorted by it: a walk goes from the newest
+dossier down until everything is older than the cursor. It holds everything that changed since, so what is
+stored there and was not seen is missing. Once in `full_comparison_days` an update walks down to where the
+first load began: that compares the whole history, and finds what became visible with a time long past.
 """
 
-# ruff: noqa: N815  fields are named as the source names them
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from itertools import accumulate
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import msgspec
@@ -28,345 +29,72 @@ import pyarrow as pa
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-from connectors.contract import (
-    SEEN,
-    Broken,
-    Clause,
-    RecordContract,
-    any_said,
-    present,
-    readable_date,
-    wire_field,
+from connectors.igate_records import (
+    DOSSIERS,
+    FEE,
+    FORMATS,
+    Reference,
+    Scalar,
+    decoded,
+    read_items,
+    reference,
+    text,
 )
-from connectors.loop import Loop, Pages, Send, sender
+from connectors.igate_search import PresenceWalk, SearchWalk
+from connectors.loop import Loop, Pages, Send, light_sender
 from connectors.protocol import (
     Batch,
     Call,
     Completed,
-    Part,
+    Guard,
     Permanent,
     Reply,
     Span,
     Step,
     Transient,
+    Verdict,
     Walk,
+    Whole,
     ensure_usable,
 )
-from connectors.records import Typed, float_of, int_of, text_of, untyped
+from connectors.records import float_of
 from connectors.settings import IGateSettings, secret
 
+__all__ = ["BATCH_ROWS", "DOSSIERS", "FeeWalk", "OneStop", "SearchWalk", "authorised", "connect", "probe", "read_items"]
+
 STREAM = "dossiers"
+#: From when on everything was asked for, and when all of it was compared last.
+COVERAGE, COMPARISON = "coverage", "comparison"
 
 #: Rows that are stored together; bounds memory whatever the length of a walk.
 BATCH_ROWS = 20_000
-#: How often a walk is made anew because rows vanished under it.
-_REWALKS = 5
-_ZERO_CONFIRMATIONS = 2
 #: A token is renewed so long before it ends, but never before nine tenths of a short life are over.
 _LEEWAY_SECONDS = 30.0
-
-_FORMATS = ("%Y-%m-%dT%H:%M:%S.%g%z", "%Y-%m-%dT%H:%M:%S%z")
-_TEXT = pa.string()
-_WHOLE = pa.int64()
-_FORM_FILE = pa.struct([("formId", _TEXT), ("fileCount", _WHOLE)])
-_FEE = pa.struct([("id", _TEXT), ("amount", pa.float64()), ("paid", pa.float64())])
-
-_DATE_FIELDS = {
-    "appliedDate": "Ngày nộp",
-    "acceptedDate": "Ngày tiếp nhận",
-    "appointmentDate": "Ngày hẹn trả",
-    "completedDate": "Ngày xử lý xong",
-    "returnedDate": "Ngày trả kết quả",
-    "updatedDate": "Ngày cập nhật",
-    "paidDate": "Ngày thanh toán",
-}
-
-DOSSIERS = RecordContract(
-    kind="onestop",
-    schema=pa.schema(
-        [
-            wire_field("id", _TEXT, "Mã trong hệ thống", "Mongo id"),
-            wire_field("code", _TEXT, "Mã hồ sơ", "Public code"),
-            wire_field("nationCode", _TEXT, "Mã quốc gia", "Code on the national portal"),
-            wire_field("dossierStatusId", _WHOLE, "Mã trạng thái", "dossierStatus, an object or a number"),
-            wire_field("dossierStatusName", _TEXT, "Tên trạng thái", "Name of the status, null with the number"),
-            wire_field("procedureCode", _TEXT, "Mã thủ tục", "procedure.code"),
-            wire_field("procedureLevel", _TEXT, "Mức độ dịch vụ công", "Level of the procedure"),
-            wire_field("agencyId", _TEXT, "Mã đơn vị trong hệ thống", "agency.id"),
-            wire_field("agencyCode", _TEXT, "Mã đơn vị", "agency.code"),
-            wire_field("agencyName", _TEXT, "Tên đơn vị", "agency.name"),
-            wire_field("applyMethodId", _WHOLE, "Mã hình thức nộp", "applyMethod, an object or a number"),
-            wire_field("applyMethodName", _TEXT, "Hình thức nộp", "Name of the way of submission"),
-            *(
-                wire_field(name, _TEXT, label, "ISO with +0700 or +0000")
-                for name, label in _DATE_FIELDS.items()
-                if name != "paidDate"
-            ),
-            wire_field("paymentMethodName", _TEXT, "Hình thức thanh toán", "paymentMethod.name"),
-            wire_field("paidDate", _TEXT, "Ngày thanh toán", "paymentRequestData.paidDate"),
-            wire_field("formFiles", pa.list_(_FORM_FILE), "Thành phần và số tệp", "Form papers and number of files"),
-            wire_field("fees", pa.list_(_FEE), "Phí, lệ phí", "Fee lines: asked and paid"),
-        ]
-    ),
-    details=("fees",),
-    key='"id"',
-    newest=f"""try_strptime("updatedDate", ['{"', '".join(_FORMATS)}']) DESC NULLS LAST, "{SEEN}" DESC""",
-    clauses=(
-        present("id", "mã bản ghi"),
-        any_said("some_date_present", ("appliedDate", "acceptedDate"), "Không có ngày nộp hay ngày tiếp nhận"),
-        *(readable_date(name, _FORMATS, label) for name, label in _DATE_FIELDS.items()),
-        Clause("dossierStatusId_present", '"dossierStatusId" IS NOT NULL', ("dossierStatusId",), "Thiếu trạng thái"),
-        present("procedureCode", "mã thủ tục"),
-        present("agencyCode", "mã đơn vị"),
-    ),
-)
-
-_Scalar = str | int | float | bool
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
+#: A night that comes a little earlier than the one so many days before is not put off by another day.
+_SOON = timedelta(hours=12)
 
 
-class _Named(msgspec.Struct, gc=False):
-    """An object with an id, a code and a name; the same thing may come as its bare id, or in a list of one."""
-
-    id: _Scalar | None = None
-    code: _Scalar | None = None
-    name: str | None = None
-
-
-_Reference = _Named | list[_Named] | _Scalar | None
-
-
-class _File(msgspec.Struct, gc=False):
-    """A file is counted, nothing of it is read."""
-
-
-class _Form(msgspec.Struct, gc=False):
-    id: _Scalar | None = None
-    file: list[_File] | _File | None = None
-    procedureForm: _Reference = None
-
-
-class _Paid(msgspec.Struct, gc=False):
-    paidDate: _Scalar | None = None
-
-
-class _Item(msgspec.Struct, gc=False):
-    """A dossier's contract fields; everything else, the applicant first of all, is skipped unread."""
-
-    id: _Scalar | None = None
-    code: _Scalar | None = None
-    nationCode: _Scalar | None = None
-    dossierStatus: _Reference = None
-    procedure: _Reference = None
-    procedureLevel: _Reference = None
-    agency: _Reference = None
-    applyMethod: _Reference = None
-    appliedDate: _Scalar | None = None
-    acceptedDate: _Scalar | None = None
-    appointmentDate: _Scalar | None = None
-    completedDate: _Scalar | None = None
-    returnedDate: _Scalar | None = None
-    updatedDate: _Scalar | None = None
-    paymentMethod: _Reference = None
-    paymentRequestData: _Paid | list[_Paid] | None = None
-    dossierFormFile: list[_Form] | _Form | None = None
-
-
-_items = msgspec.json.Decoder(_Item)
-_NOTHING = _Named()
-
-
-def _reference(value: Any) -> _Named:
-    """Any spelling of a reference as an object; a bare scalar is its id."""
-    if isinstance(value, _Named):
-        return value
-    if isinstance(value, list):
-        return value[0] if value else _NOTHING
-    return _NOTHING if value is None else _Named(id=value)
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else text_of(value)
-
-
-def _whole(value: Any) -> int | None:
-    return None if value is None else int_of(value)
-
-
-def _row(item: _Item) -> dict[str, Any]:
-    """One dossier in wire columns; `ValueError` when a number is none."""
-    status, apply = _reference(item.dossierStatus), _reference(item.applyMethod)
-    agency, level = _reference(item.agency), _reference(item.procedureLevel)
-    paid = item.paymentRequestData
-    paid = (paid[0] if paid else None) if isinstance(paid, list) else paid
-    return {
-        "id": _text(item.id),
-        "code": _text(item.code),
-        "nationCode": _text(item.nationCode),
-        "dossierStatusId": _whole(status.id),
-        "dossierStatusName": status.name,
-        "procedureCode": _text(_reference(item.procedure).code),
-        "procedureLevel": _text(next((said for said in (level.code, level.name, level.id) if said is not None), None)),
-        "agencyId": _text(agency.id),
-        "agencyCode": _text(agency.code),
-        "agencyName": agency.name,
-        "applyMethodId": _whole(apply.id),
-        "applyMethodName": apply.name,
-        "appliedDate": _text(item.appliedDate),
-        "acceptedDate": _text(item.acceptedDate),
-        "appointmentDate": _text(item.appointmentDate),
-        "completedDate": _text(item.completedDate),
-        "returnedDate": _text(item.returnedDate),
-        "updatedDate": _text(item.updatedDate),
-        "paymentMethodName": _reference(item.paymentMethod).name,
-        "paidDate": _text(paid.paidDate) if paid else None,
-        "formFiles": _forms(item.dossierFormFile),
-    }
-
-
-def _forms(value: list[_Form] | _Form | None) -> list[dict[str, Any]] | None:
-    if value is None:
-        return None
-    return [
-        {
-            "formId": _text(_reference(form.procedureForm).id if form.procedureForm is not None else form.id),
-            "fileCount": len(form.file) if isinstance(form.file, list) else int(form.file is not None),
-        }
-        for form in (value if isinstance(value, list) else [value])
-    ]
-
-
-def read_items(step: Step) -> Typed:
-    """Typed columns of a page; a dossier that cannot be typed becomes `Broken`."""
-    rows: list[dict[str, Any]] = []
-    broken: list[Broken] = []
-    for index, record in enumerate(step.records):
-        try:
-            rows.append(_row(_items.decode(record)))
-        except (msgspec.DecodeError, ValueError, OverflowError, UnicodeDecodeError):
-            broken.append(untyped(record, f"{step.where}#{index}"))
-    columns = [pa.array([row.get(item.name) for row in rows], item.type) for item in DOSSIERS.schema]
-    return Typed(pa.table(columns, schema=DOSSIERS.schema), tuple(broken))
-
-
-class _Head(msgspec.Struct):
-    id: _Scalar | None = None
-    updatedDate: _Scalar | None = None
-
-
-class _PageHeads(msgspec.Struct):
-    content: list[_Head]
-
-
-class _Page(msgspec.Struct):
-    content: list[msgspec.Raw]
-    totalElements: int | None = None
-    totalPages: int | None = None
-    last: bool | None = None
-
-
-_pages = msgspec.json.Decoder(_Page)
-_heads = msgspec.json.Decoder(_PageHeads)
-
-
-class SearchWalk(Walk):
-    """Walks the search from the newest change down to `since`.
-
-    `newest` is the newest change seen. A walk under which rows vanished is made again from the top;
-    where the server states no total that cannot be seen, so walks are made until one finds nothing
-    that an earlier one had not.
-    """
-
-    def __init__(self, since: datetime, settings: IGateSettings, *, known: int = 0) -> None:
-        self._since = since
-        self._rows = settings.page_rows
-        self._known = known
-        self._zeros = 0
-        self._walks = 1
-        self._totals: list[int] = []
-        self._ids: set[_Scalar | None] = set()
-        self._found_new = False
-        self.newest: datetime | None = None
-
-    def begin(self) -> Sequence[Call]:
-        """The newest page."""
-        return [self._call(0)]
-
-    def accept(self, call: Call, reply: Reply) -> Step:
-        """Take a page in and ask for the next one."""
-        ensure_usable(call, reply)
-        try:
-            page, heads = _pages.decode(reply.body), _heads.decode(reply.body).content
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Transient(f"{call}: the answer is not a page of dossiers ({len(reply.body)} bytes)") from None
-        if call.tag == 0 and not page.content:
-            return self._zero(call)
-        times = [time for time in (_instant(head.updatedDate) for head in heads) if time]
-        self._note(page, heads, times)
-        ended = not page.content or _is_last(page, call.tag) or (bool(times) and min(times) < self._since)
-        calls = self._again() if ended else [self._call(call.tag + 1)]
-        return Step([bytes(piece) for piece in page.content], calls, f"page {call.tag} of walk {self._walks}")
-
-    def _call(self, page: int) -> Call:
-        params = (("page", str(page)), ("size", str(self._rows)), ("sort", "updatedDate,desc"), ("spec", "page"))
-        return Call("/pa/dossier/search", params, (("Accept", "application/json"),), page)
-
-    def _zero(self, call: Call) -> Step:
-        if self._known or self.newest:
-            raise Transient(f"{call}: no dossiers at all, but {self._known or 'some'} were read before")
-        self._zeros += 1
-        return Step(calls=[call] if self._zeros <= _ZERO_CONFIRMATIONS else ())
-
-    def _note(self, page: _Page, heads: list[_Head], times: list[datetime]) -> None:
-        self.newest = max([*times, *([self.newest] if self.newest else [])], default=None)
-        if page.totalElements is not None:
-            self._totals.append(page.totalElements)
-            return
-        fresh = {head.id for head in heads} - self._ids
-        self._found_new = self._found_new or bool(fresh)
-        self._ids |= fresh
-
-    def _again(self) -> Sequence[Call]:
-        shrunk = any(later < earlier for earlier, later in zip(self._totals, self._totals[1:], strict=False))
-        if not shrunk and not self._found_new:
-            return ()
-        if self._walks > _REWALKS:
-            raise Transient("dossiers vanish from the search faster than it can be read; the night can be run again")
-        self._walks += 1
-        self._totals, self._found_new = [], False
-        return [self._call(0)]
-
-
-def _is_last(page: _Page, number: int) -> bool:
-    return page.last is True or (page.totalPages is not None and number + 1 >= page.totalPages)
-
-
-def _instant(value: Any) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return time if time.tzinfo else None
-
-
-class _FeeLine(msgspec.Struct):
-    id: _Scalar | None = None
-    amount: _Scalar | None = None
-    paid: _Scalar | None = None
-    dossier: _Reference = None
+class _FeeLine(msgspec.Struct, gc=False):
+    id: Scalar | None = None
+    amount: Scalar | None = None
+    paid: Scalar | None = None
+    dossier: Reference = None
 
 
 _fees = msgspec.json.Decoder(list[_FeeLine] | None)
 
 
 class FeeWalk(Walk):
-    """Fee lines of changed dossiers, `fee_batch` dossiers a call; `fees` holds them by dossier id."""
+    """Fee lines of changed dossiers, `fee_batch` dossiers a call; `fees()` gives them by dossier."""
 
     def __init__(self, dossiers: Sequence[str], settings: IGateSettings) -> None:
         self._dossiers = tuple(dossiers)
         self._batch = settings.fee_batch
-        self.fees: dict[str, list[dict[str, Any]]] = {dossier: [] for dossier in self._dossiers}
+        self._places = {dossier: place for place, dossier in enumerate(self._dossiers)}
+        self._of: list[int] = []
+        self._lines: list[tuple[str | None, float | None, float | None]] = []
 
     def begin(self) -> Sequence[Call]:
         """One call per batch of dossiers."""
@@ -378,47 +106,113 @@ class FeeWalk(Walk):
         ensure_usable(call, reply)
         try:
             lines = _fees.decode(reply.body) if reply.body.strip() else []
-            rows = [(_text(_reference(line.dossier).id), _fee(line)) for line in lines or ()]
+            places = [self._places.get(text(reference(line.dossier).id) or "") for line in lines or ()]
+            fees = [_fee(line) for line in lines or ()]
         except (msgspec.DecodeError, ValueError, UnicodeDecodeError):
             raise Transient(f"{call}: the answer is not a list of fees ({len(reply.body)} bytes)") from None
-        strangers = sum(dossier not in self.fees for dossier, _ in rows)
-        if strangers:
+        if strangers := places.count(None):
             raise Transient(f"{call}: {strangers} fee lines name no dossier that was asked for")
-        for dossier, fee in rows:
-            if dossier is not None:
-                self.fees[dossier].append(fee)
+        self._of.extend(place for place in places if place is not None)
+        self._lines.extend(fees)
         return Step()
+
+    def fees(self) -> pa.Array:
+        """Fee lines of every dossier asked for, in the order asked; by their ids within one."""
+        columns = list(zip(*self._lines, strict=True)) if self._lines else [(), (), ()]
+        arrays = [pa.array(column, item.type) for column, item in zip(columns, FEE, strict=True)]
+        lines = pa.table([pa.array(self._of, pa.int64()), *arrays], names=["place", *(item.name for item in FEE)])
+        lines = lines.sort_by([("place", "ascending"), ("id", "ascending")])
+        counts = Counter(self._of)
+        offsets = [0, *accumulate(counts[place] for place in range(len(self._dossiers)))]
+        structs = pa.StructArray.from_arrays([lines[item.name].combine_chunks() for item in FEE], fields=list(FEE))
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs)
 
     def _call(self, dossiers: Sequence[str]) -> Call:
         params = (("dossier-ids", ",".join(dossiers)),)
         return Call("/pa/dossier-fee/--by-dossiers", params, (("Accept", "application/json"),))
 
 
-def _fee(line: _FeeLine) -> dict[str, Any]:
+def _fee(line: _FeeLine) -> tuple[str | None, float | None, float | None]:
+    """Id, amount and sum paid of one line; `ValueError` when a number is none."""
     amount, paid = (None if value is None else float_of(value) for value in (line.amount, line.paid))
-    return {"id": _text(line.id), "amount": amount, "paid": paid}
+    return text(line.id), amount, paid
 
 
-@dataclass(frozen=True)
+@dataclass
 class OneStop:
-    """An open one-stop system."""
+    """An open one-stop system; `positions` are its stored cursors, by stream."""
 
     settings: IGateSettings
     loop: Loop
     known: int = 0
+    positions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Stored dossiers asked about one by one so far.
+    confirmed: int = 0
 
     async def batches(self, span: Span) -> AsyncIterator[Batch]:
         """Batches of one walk. Only the last carries a cursor: the walk goes from new to old, so until
         it has ended nothing older than what was read is known to be complete.
         """
         lag = timedelta(minutes=self.settings.lag_minutes)
-        walk = SearchWalk(span.start - lag, self.settings, known=self.known)
-        gathered = Pages(DOSSIERS.schema)
+        is_full = span.is_update and self._is_comparison_due(span.end)
+        since = (self._covered or _EPOCH) if is_full else span.start - lag
+        # Where the first load began was not always noted: then nobody says that older rows are wanted.
+        only_known = is_full and self._covered is None
+        walk = SearchWalk(since, self.settings, known=self.known)
+        gathered, seen = Pages(DOSSIERS.schema), [pa.array([], pa.string())]
         async for page in self.loop.pages(walk, read_items):
             gathered.add(page)
             if gathered.rows >= BATCH_ROWS:
-                yield Batch((Part(DOSSIERS, *gathered.take()),), {})
-        yield Batch((Part(DOSSIERS, *gathered.take()),), self._cursor(walk, span, lag))
+                part = gathered.part(DOSSIERS, only_known=only_known)
+                if self.known:
+                    seen += part.records["id"].chunks
+                yield Batch((part,), {})
+        wholes = (self._whole(since, pa.concat_arrays(seen)),) if self.known and walk.newest else ()
+        part = gathered.part(DOSSIERS, wholes=wholes, only_known=only_known)
+        yield Batch((part,), self._cursors(walk, span, since, is_full=is_full))
+
+    @property
+    def _covered(self) -> datetime | None:
+        said = self.positions.get(COVERAGE, {}).get("since")
+        return datetime.fromisoformat(said) if said else None
+
+    def _is_comparison_due(self, now: datetime) -> bool:
+        nights, said = self.settings.full_comparison_days, self.positions.get(COMPARISON, {}).get("compared_at")
+        return bool(nights) and (said is None or now - datetime.fromisoformat(said) >= timedelta(days=nights) - _SOON)
+
+    def _whole(self, since: datetime, seen: pa.Array) -> Whole:
+        """The comparison of everything that changed since: what changes after it was stored has a later time."""
+        formats = "', '".join(FORMATS)
+        within = f"""try_strptime(trim("updatedDate"), ['{formats}']) >= TIMESTAMPTZ '{since.isoformat()}'"""
+        guard = Guard(self.settings.missing_share, self.settings.missing_floor)
+        where = f"cập nhật từ {since.astimezone(_VIETNAM):%d/%m/%Y %H:%M}"
+        return Whole(within, where, seen, guard, self._confirm, COMPARISON)
+
+    async def _confirm(self, records: pa.Table) -> Verdict:
+        """Ask by public code, at most so many a night; what has none cannot be asked about and stays."""
+        keys = records["record_key"].to_pylist()
+        pairs = zip(records["id"].to_pylist(), records["code"].to_pylist(), strict=True)
+        coded = [
+            (place, identity, code.strip()) for place, (identity, code) in enumerate(pairs) if (code or "").strip()
+        ]
+        asked = coded[: self.settings.confirmations - self.confirmed]
+        self.confirmed += len(asked)
+        walk = PresenceWalk([(identity, code) for _, identity, code in asked])
+        async for _ in self.loop.run(walk):
+            pass
+        # What has no code is not counted as unasked: no later night could ask about it either.
+        return Verdict(frozenset(keys[asked[index][0]] for index in walk.gone), len(coded) - len(asked) + walk.unasked)
+
+    def _cursors(
+        self, walk: SearchWalk, span: Span, since: datetime, *, is_full: bool
+    ) -> Mapping[str, Mapping[str, Any]]:
+        cursors = dict(self._cursor(walk, span, timedelta(minutes=self.settings.lag_minutes)))
+        if not span.is_update:
+            covered = min(since, walk.oldest or since, self._covered or since)
+            cursors[COVERAGE] = {"since": covered.astimezone(UTC).isoformat()}
+        if is_full or (not span.is_update and COMPARISON not in self.positions):
+            cursors[COMPARISON] = {"compared_at": span.end.astimezone(UTC).isoformat()}
+        return cursors
 
     @staticmethod
     def _cursor(walk: SearchWalk, span: Span, lag: timedelta) -> Mapping[str, Mapping[str, Any]]:
@@ -433,26 +227,28 @@ class OneStop:
         walk = FeeWalk(ids, self.settings)
         async for _ in self.loop.run(walk):
             pass
-        fees = pa.array([sorted(walk.fees[key], key=lambda fee: fee["id"] or "") for key in ids], pa.list_(_FEE))
-        return Completed(records.set_column(records.schema.get_field_index("fees"), "fees", fees))
+        return Completed(records.set_column(records.schema.get_field_index("fees"), "fees", walk.fees()))
 
 
 def authorised(client: AsyncOAuth2Client, send: Send, settings: IGateSettings) -> Send:
-    """`send` with a token: fetched before the first call, renewed by Authlib before it ends, and anew on 401."""
+    """`send` with a token: fetched by Authlib before the first call, anew before it ends, and on 401."""
+    turn = asyncio.Lock()
 
-    async def fetch() -> None:
-        await _asking(lambda: client.fetch_token(settings.token_url, grant_type="client_credentials"), settings)
-        client.leeway = min(_LEEWAY_SECONDS, float(client.token.get("expires_in") or 0) / 10)
+    async def renewed(used: Any) -> Any:
+        """A token other than `used`; of many calls that find it ended, one asks for the next."""
+        async with turn:
+            if client.token is used:
+                await _asking(lambda: client.fetch_token(settings.token_url, grant_type="client_credentials"), settings)
+            return client.token
 
     async def with_token(call: Call) -> Reply:
-        if not client.token:
-            await fetch()
-        used = client.token["access_token"]
-        reply: Reply = await _asking(lambda: send(call), settings)
+        token = client.token
+        if not token or _is_ending(token):
+            token = await renewed(token)
+        reply = await send(_bearing(call, token))
         if reply.status == HTTPStatus.UNAUTHORIZED:
-            if client.token["access_token"] == used:
-                await fetch()
-            reply = await _asking(lambda: send(call), settings)
+            token = await renewed(token)
+            reply = await send(_bearing(call, token))
         if reply.status == HTTPStatus.UNAUTHORIZED:
             raise Permanent(
                 f"{call}: refused with HTTP 401 under a fresh token",
@@ -462,6 +258,14 @@ def authorised(client: AsyncOAuth2Client, send: Send, settings: IGateSettings) -
         return reply
 
     return with_token
+
+
+def _is_ending(token: Any) -> bool:
+    return bool(token.is_expired(leeway=min(_LEEWAY_SECONDS, float(token.get("expires_in") or 0) / 10)))
+
+
+def _bearing(call: Call, token: Any) -> Call:
+    return replace(call, headers=(*call.headers, ("Authorization", f"Bearer {token['access_token']}")))
 
 
 async def _asking(ask: Callable[[], Any], settings: IGateSettings) -> Any:
@@ -483,7 +287,9 @@ async def _asking(ask: Callable[[], Any], settings: IGateSettings) -> Any:
 
 
 @asynccontextmanager
-async def connect(settings: IGateSettings, *, known: int = 0) -> AsyncIterator[OneStop]:
+async def connect(
+    settings: IGateSettings, *, known: int = 0, positions: Mapping[str, Mapping[str, Any]] | None = None
+) -> AsyncIterator[OneStop]:
     """Open the system; `known` is how many of its dossiers are stored. `MissingSecret` when a variable is not set."""
     client = AsyncOAuth2Client(
         client_id=secret(settings.client_id_env),
@@ -493,9 +299,9 @@ async def connect(settings: IGateSettings, *, known: int = 0) -> AsyncIterator[O
         timeout=settings.manners.timeout_seconds,
         limits=httpx.Limits(max_connections=settings.manners.concurrency),
     )
-    async with client:
-        send = authorised(client, sender(client, str(settings.base_url)), settings)
-        yield OneStop(settings, Loop.over(send, settings.manners), known)
+    async with client, light_sender(str(settings.base_url), settings.manners, headers={}) as send:
+        loop = Loop.over(authorised(client, send, settings), settings.manners)
+        yield OneStop(settings, loop, known, positions or {})
 
 
 async def probe(settings: IGateSettings) -> str:
@@ -519,7 +325,7 @@ class _ProbeWalk(Walk):
     def accept(self, call: Call, reply: Reply) -> Step:
         ensure_usable(call, reply)
         try:
-            self.total = _pages.decode(reply.body).totalElements
+            self.total = decoded(reply.body)[0].totalElements
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Transient(f"{call}: the answer is not a page of dossiers", hint="Check base_url") from None
         return Step()

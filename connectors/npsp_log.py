@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
+import unicodedata
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.contract import SEEN, Broken, RecordContract, any_said, present, readable_date, wire_field
+from connectors.person_fields import shown
 from connectors.protocol import Batch, Completed, Part, Permanent, Span
 from connectors.records import Reader, Typed, numbered, untyped
 from connectors.settings import MessageLogSettings
@@ -49,7 +53,7 @@ def _texts(*names: str) -> pa.DataType:
 
 _PAPER_FLAGS = ("MaThanhPhanHoSo", "IsDeleted", "DuocSoHoa", "DuocTaiSuDung", "DuocLayTuKhoDMQG")
 #: list column → (kept text fields, the path whose presence alone is kept).
-_WITH_FILES = {
+WITH_FILES = {
     "TaiLieuNop": (_PAPER_FLAGS, "DuongDanTaiTepTin"),
     "DanhSachGiayToKetQua": (("MaGiayToKetQua",), "DuongDanTepTinKetQua"),
 }
@@ -69,7 +73,7 @@ _PROGRESS_DATES = {
 
 
 def _kept(name: str) -> pa.DataType:
-    fields, _ = _WITH_FILES[name]
+    fields, _ = WITH_FILES[name]
     return pa.list_(pa.struct([*((item, _TEXT) for item in fields), ("hasFile", pa.bool_())]))
 
 
@@ -144,13 +148,13 @@ PROGRESS = RecordContract(
 )
 
 
-def _as_read(contract: RecordContract) -> pa.Schema:
+def as_read(contract: RecordContract) -> pa.Schema:
     """The contract as it stands on the wire: paths where the contract keeps only that there is one."""
     fields = []
     for item in contract.schema:
         if item.name == "position":
             continue
-        texts, path = _WITH_FILES.get(item.name, ((), ""))
+        texts, path = WITH_FILES.get(item.name, ((), ""))
         fields.append(pa.field(item.name, pa.list_(_texts(*texts, path))) if path else item)
     return pa.schema(fields)
 
@@ -202,6 +206,15 @@ def position(file: str, line: int, index: int = 0) -> str:
     return f"{file} {line:09d}#{index:04d}"
 
 
+def told(file: Path) -> str:
+    """A file's name as positions and cursors hold it: where it names somebody, the number it begins with and a mark."""
+    if shown(file.name) == file.name:
+        return file.name
+    first = re.match(r"[0-9_-]{0,20}", unicodedata.normalize("NFC", file.name))
+    number = first[0] if first and shown(first[0]) == first[0] else ""
+    return f"{number}(tên có thông tin cá nhân {zlib.crc32(file.name.encode()):08x}){file.suffix}"
+
+
 @dataclass
 class _Heap:
     """Records of one service waiting to be typed, with their positions."""
@@ -211,16 +224,17 @@ class _Heap:
     positions: list[str] = field(default_factory=list)
 
     def part(self, reader: Reader, broken: tuple[Broken, ...] = ()) -> Part:
+        """What waited, typed by its contract, with the records that were broken."""
         typed = reader.read(self.records, where=self.positions.__getitem__)
         positions = self.positions if typed.kept is None else [self.positions[index] for index in typed.kept]
         table = _in_contract(typed, positions, self.contract)
-        return Part(self.contract, numbered(table, 0, SEEN), (*broken, *typed.broken))
+        return Part(self.contract, numbered(table, 0, SEEN), (*broken, *typed.broken), shape=typed.shape)
 
 
 def _in_contract(typed: Typed, positions: list[str], contract: RecordContract) -> pa.Table:
     columns = {name: typed.records[name] for name in typed.records.schema.names}
     columns["position"] = pa.chunked_array([pa.array(positions, _TEXT)])
-    for name, (texts, path) in _WITH_FILES.items():
+    for name, (texts, path) in WITH_FILES.items():
         if name in columns:
             columns[name] = _without_path(columns[name], texts, path)
     return pa.table([columns[item.name] for item in contract.schema], schema=contract.schema)
@@ -262,21 +276,21 @@ class MessageLog:
         """Files to read, by name: new or changed ones that are no longer being written to."""
         if not self.settings.folder.is_dir():
             raise Permanent(f"folder {self.settings.folder} does not exist", key="folder")
-        files = sorted(self.settings.folder.glob(self.settings.pattern), key=lambda file: file.name)
+        files = sorted(self.settings.folder.glob(self.settings.pattern), key=told)
         return [file for file in files if file.is_file() and self._is_settled(file) and not self._is_consumed(file)]
 
     def _is_settled(self, file: Path) -> bool:
         return time.time() - file.stat().st_mtime >= self.settings.settle_seconds
 
     def _is_consumed(self, file: Path) -> bool:
-        known = self.consumed.get(file.name)
+        known = self.consumed.get(told(file))
         if known is None or known.get("size") != file.stat().st_size:
             return False
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest() == known.get("sha256")
 
     def _batches(self) -> Iterator[Batch]:
-        readers = {contract.kind: Reader(_as_read(contract)) for contract in (MESSAGES, PROGRESS)}
+        readers = {contract.kind: Reader(as_read(contract)) for contract in (MESSAGES, PROGRESS)}
         gathered = _Gathered()
         for file in self.due():
             digest, size = hashlib.sha256(), 0
@@ -284,12 +298,12 @@ class MessageLog:
                 for number, line in enumerate(stream, start=1):
                     digest.update(line)
                     size += len(line)
-                    gathered.add(line, file.name, number)
+                    gathered.add(line, told(file), number)
                     if gathered.is_full:
                         yield gathered.batch(readers)
-            gathered.cursors[file.name] = {"size": size, "sha256": digest.hexdigest()}
-        if gathered.cursors:
-            yield gathered.batch(readers)
+            gathered.cursors[told(file)] = {"size": size, "sha256": digest.hexdigest()}
+        # Also without a new file: what was set aside under another contract is asked for by this one.
+        yield gathered.batch(readers)
 
 
 class _Gathered:
@@ -307,9 +321,11 @@ class _Gathered:
 
     @property
     def is_full(self) -> bool:
+        """Whether the batch holds as many records or bytes as one may."""
         return self._records >= BATCH_RECORDS or self._bytes >= BATCH_BYTES
 
     def add(self, line: bytes, file: str, number: int) -> None:
+        """Take a line in: its records to their service, a line that cannot be split to the broken ones."""
         found = split_line(line, position(file, number))
         if isinstance(found, Broken):
             self._broken.append(found)
@@ -321,6 +337,7 @@ class _Gathered:
         self._bytes += len(line)
 
     def batch(self, readers: Mapping[str, Reader]) -> Batch:
+        """Everything taken in since the last batch, with the cursors that are safe after it; begins anew."""
         # A line that belongs to no service is counted once, with the messages.
         broken = {MESSAGES.kind: tuple(self._broken)}
         parts = tuple(heap.part(readers[kind], broken.get(kind, ())) for kind, heap in self._heaps.items())
@@ -347,8 +364,8 @@ def probe(settings: MessageLogSettings) -> str:
                 stream.read(1)
         except OSError as error:
             raise Permanent(
-                f"{file.name} in {settings.folder}: {error.strerror}", hint="Check its permissions", key="folder"
+                f"{told(file)} in {settings.folder}: {error.strerror}", hint="Check its permissions", key="folder"
             ) from None
     if not files:
         return f"{settings.folder}: no file matches {settings.pattern} yet"
-    return f"{settings.folder}: {len(files)} files, {files[0].name} to {files[-1].name}"
+    return f"{settings.folder}: {len(files)} files, {told(files[0])} to {told(files[-1])}"

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.igate import FeeWalk, SearchWalk, read_items
+from connectors.igate import FeeWalk, SearchWalk
+from connectors.igate_records import read_items
 from connectors.protocol import Call, Reply, Step, Transient
 from connectors.settings import IGateSettings
 from tests.connectors.test_opencps import asked, drive
@@ -188,11 +189,11 @@ def test_fees_are_asked_for_in_batches_and_given_back_by_dossier() -> None:
     walk = FeeWalk(["a", "b", "c"], settings(fee_batch=2))
     _, made = drive(walk, respond)
     assert [asked(call)["dossier-ids"] for call in made] == ["a,b", "c"]
-    assert walk.fees == {
-        "a": [{"id": "a-1", "amount": 15000.0, "paid": 0.0}],
-        "b": [],
-        "c": [{"id": "c-1", "amount": 15000.0, "paid": 0.0}],
-    }
+    assert walk.fees().to_pylist() == [
+        [{"id": "a-1", "amount": 15000.0, "paid": 0.0}],
+        [],
+        [{"id": "c-1", "amount": 15000.0, "paid": 0.0}],
+    ]
 
 
 def test_a_fee_that_names_no_dossier_asked_for_is_not_guessed() -> None:
