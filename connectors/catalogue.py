@@ -1,0 +1,523 @@
+"""The national catalogue of procedures: its service behind the national portal's adapter.
+
+Belongs here: log-in and session (sources chapter 3.1), the services `LayDanhSachTTHC` and `LayThuTuc` (3.5),
+and what they say in the house's columns. Does not belong here: catalogues in files (`catalogue_files.py`), how
+either changes what is known (`warehouse.reference.merge_catalogue`), nor storage.
+
+The service is asked for the list and then for each procedure, a few at a time. A procedure that cannot be
+read or understood is told beside the others and never stops them. What is not said stays null: the service
+of 2020 knows no level of online service, so a file of the province's own usually follows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import groupby
+from typing import Annotated, Any, Literal
+
+import httpx
+import msgspec
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.contract import Broken, wire_field
+from connectors.loop import Loop, Send
+from connectors.protocol import Call, Permanent, Reply, SourceError, Step, Transient, Walk, ensure_usable
+from connectors.records import coerce, struct_of
+from connectors.settings import BaseUrl, HttpManners, VariableName, secret
+
+LIST_SERVICE, PROCEDURE_SERVICE = "LayDanhSachTTHC", "LayThuTuc"
+
+State = Literal["in_force", "repealed"]
+Row = dict[str, Any]
+
+_TEXT = pa.string()
+
+
+class Strict(BaseModel):
+    """Settings that refuse a key they do not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CatalogueServiceSettings(Strict):
+    """The catalogue service of the national portal's adapter (sources chapters 3.1 and 3.5)."""
+
+    kind: Literal["npsp-catalogue"]
+    #: adapter_url; the endpoints are paths below it.
+    base_url: BaseUrl
+    auth_endpoint: Annotated[str, Field(pattern="^/")]
+    share_endpoint: Annotated[str, Field(pattern="^/")]
+    username_env: VariableName
+    password_env: VariableName
+    #: Code of the unit that asks, and of the system that is asked.
+    madonvi: str
+    dstcode: str
+    #: error_code of an answer that means "log in again"; its wording is looked at as well.
+    stale_codes: tuple[str, ...] = ()
+    #: What TRANGTHAI means. Empty: it is not looked at. A value that is not named is never guessed.
+    states: dict[str, State] = Field(default_factory=dict)
+    manners: HttpManners = HttpManners()
+
+
+#: What a catalogue says of a procedure, in the house's columns; null is "not said".
+PROCEDURES = pa.schema(
+    [
+        pa.field("procedure_code", _TEXT, nullable=False),
+        ("name", _TEXT),
+        ("sector", _TEXT),
+        ("levels", _TEXT),
+        ("has_fee", pa.bool_()),
+        ("is_result_required", pa.bool_()),
+        ("offers_online", pa.bool_()),
+        ("is_citizen_subject", pa.bool_()),
+        ("has_whole_applicants", pa.bool_()),
+        ("limit_value", pa.float64()),
+        ("limit_unit", _TEXT),
+        ("online_level", _TEXT),
+        ("is_online_eligible", pa.bool_()),
+        ("offers_online_payment", pa.bool_()),
+        ("is_integrated", pa.bool_()),
+        ("state", _TEXT),
+        pa.field("source", _TEXT, nullable=False),
+    ]
+)
+
+
+def _texts(*names: str) -> pa.StructType:
+    return pa.struct([(name, _TEXT) for name in names])
+
+
+_FEE = _texts("SOTIEN")
+_TIME = pa.struct([("THOIGIANGIAIQUYET", _TEXT), ("DONVITINH", _TEXT), ("PHILEPHI", pa.list_(_FEE))])
+_WAY = pa.struct([("KENH", _TEXT), ("THOIGIAN", pa.list_(_TIME))])
+
+#: The fields of `LayThuTuc` that are read; every other is skipped unread.
+WIRE = pa.schema(
+    [
+        wire_field("MATTHC", _TEXT, "Mã thủ tục", "Code, with or without a local suffix"),
+        wire_field("TENTTHC", _TEXT, "Tên thủ tục", "Name"),
+        wire_field("LINHVUCTHUCHIEN", pa.list_(_texts("TENLINHVUC")), "Lĩnh vực", "Sectors; the first one counts"),
+        wire_field("CACHTHUCTHUCHIEN", pa.list_(_WAY), "Cách thức", "KENH 1 direct, 2 online, 3 post; times and fees"),
+        wire_field("KETQUATHUCHIEN", pa.list_(_texts("MAKETQUA", "TENKETQUA")), "Kết quả", "Results"),
+        wire_field("COQUANTHUCHIEN", pa.list_(_texts("TENDONVI")), "Cơ quan thực hiện", "Who carries it out"),
+        wire_field("DOITUONGTHUCHIEN", pa.list_(_texts("TENDOITUONG")), "Đối tượng", "Who applies"),
+        wire_field("TRANGTHAI", _TEXT, "Trạng thái", "State; its codes are the deployment's"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a catalogue said (columns of `PROCEDURES`, one row a code), and what of it could not be used."""
+
+    procedures: pa.Table
+    broken: tuple[Broken, ...] = ()
+
+
+class UnusableProcedure(ValueError):  # noqa: N818  says what is wrong
+    """A procedure cannot be used; `clause` is the field, `reason` the machine's word, the text the operator's."""
+
+    def __init__(self, reason: str, clause: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.clause = clause
+
+
+# ---- words and codes
+
+
+_CODE = re.compile(r"(\d\.\d{6})((\.\d{2,3}){3}\.H\d{2})?")
+_SHORTENED = re.compile(r"\d\.\d{1,5}")
+#: Longest name that is still a name.
+_LONGEST_QUOTE = 40
+
+
+def national_code(text: str) -> str:
+    """The national code d.dddddd of a code as a source writes it.
+
+    A local sub-code ("1.001612.000.00.00.H15") is its national code's; a spreadsheet that took the code for
+    a number has cut zeros from its end. Raises `UnusableProcedure` for anything else.
+    """
+    code = tidied(text).upper()
+    if match := _CODE.fullmatch(code):
+        return match[1]
+    if _SHORTENED.fullmatch(code):
+        return code.ljust(len("d.dddddd"), "0")
+    raise UnusableProcedure("unreadable_code", "MATTHC", f"Mã thủ tục {quoted(code)} không có dạng d.dddddd")
+
+
+def tidied(text: str) -> str:
+    """Vietnamese text in NFC with single spaces."""
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).strip()
+
+
+def quoted(text: str) -> str:
+    """What a source said, short enough for a message."""
+    return f'"{text[:_LONGEST_QUOTE]}"' if text else "(trống)"
+
+
+#: How long a unit of time is beside the others, in minutes of the calendar: only to tell the longest of several
+#: limits (a working hour is a fortieth of a week, a working day a fifth).
+_UNIT_MINUTES = {"giờ": 252, "giờ làm việc": 252, "ngày": 1440, "ngày làm việc": 2016, "tuần": 10_080, "tháng": 43_200}
+_LEVEL_WORDS = (
+    ("Cấp bộ", re.compile(r"\bcấp bộ\b|^bộ (?!phận|đội|chỉ huy|tư lệnh)")),
+    ("Cấp tỉnh", re.compile(r"\bcấp tỉnh\b|^sở |^(ubnd|ủy ban nhân dân) (tỉnh|thành phố trực thuộc)")),
+    ("Cấp huyện", re.compile(r"\bcấp huyện\b|^(ubnd|ủy ban nhân dân) (huyện|quận|thị xã)")),
+    ("Cấp xã", re.compile(r"\bcấp xã\b|^(ubnd|ủy ban nhân dân) (xã|phường|thị trấn|đặc khu)")),
+)
+
+
+def levels_of(agencies: Iterable[str]) -> str | None:
+    """The levels that agencies are of, worded as the catalogue words them; None when one of them does not tell."""
+    found: set[str] = set()
+    for agency in agencies:
+        bare = tidied(agency).casefold()
+        levels = {level for level, words in _LEVEL_WORDS if words.search(bare)}
+        if not levels:
+            return None
+        found |= levels
+    return ", ".join(level for level, _ in _LEVEL_WORDS if level in found) or None
+
+
+# ---- one procedure as LayThuTuc says it
+
+
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(struct_of(pa.struct(list(WIRE))))
+
+
+def read_procedure(record: bytes, states: Mapping[str, State]) -> Row:
+    """One record of `LayThuTuc` in the columns of `PROCEDURES`; `UnusableProcedure` when it cannot be.
+
+    A list that is missing says nothing; one that is empty says "none". Fee: any SOTIEN that is not 0 or
+    blank. Time limit: the longest of all channels (formula 2.2 speaks of the maximum time limit).
+    """
+    try:
+        said: Row = coerce(_decoder.decode(record), pa.struct(list(WIRE)))
+    except (msgspec.DecodeError, ValueError, OverflowError, UnicodeDecodeError):
+        # The decoder's own message may quote what it read; size is enough.
+        text = f"Không đọc được thủ tục ({len(record)} byte): JSON hỏng hoặc sai kiểu dữ liệu"
+        raise UnusableProcedure("unreadable_record", "json", text) from None
+    name = tidied(said["TENTTHC"] or "")
+    if not name:
+        raise UnusableProcedure("TENTTHC_present", "TENTTHC", "Thiếu tên thủ tục (TENTTHC)")
+    row = dict.fromkeys(PROCEDURES.names) | {"procedure_code": national_code(said["MATTHC"] or ""), "name": name}
+    return row | _ways(said["CACHTHUCTHUCHIEN"]) | _people(said) | {
+        "is_result_required": _any_said(said["KETQUATHUCHIEN"], "MAKETQUA", "TENKETQUA"),
+        "state": _state(said["TRANGTHAI"], states),
+        "source": "catalogue",
+    }  # fmt: skip
+
+
+def _people(said: Row) -> Row:
+    """Sector, who carries it out, who applies."""
+    sectors, applicants = said["LINHVUCTHUCHIEN"], said["DOITUONGTHUCHIEN"]
+    names = [tidied(each["TENDOITUONG"] or "") for each in applicants or () if each]
+    return {
+        "sector": next((tidied(each["TENLINHVUC"]) for each in sectors or () if each and each["TENLINHVUC"]), None),
+        "levels": levels_of(each["TENDONVI"] or "" for each in said["COQUANTHUCHIEN"] or () if each),
+        "is_citizen_subject": any("công dân" in name.casefold() for name in names) if applicants else None,
+        "has_whole_applicants": True if applicants else None,
+    }
+
+
+def _any_said(items: list[Row] | None, *names: str) -> bool | None:
+    if items is None:
+        return None
+    return any((item[name] or "").strip() for item in items if item for name in names)
+
+
+def _ways(ways: list[Row] | None) -> Row:
+    """Channels, the longest time limit, and whether any of them asks for a fee."""
+    if not ways:
+        return {}
+    times = [time for way in ways if way for time in way["THOIGIAN"] or () if time]
+    amounts = [fee["SOTIEN"] or "" for time in times for fee in time["PHILEPHI"] or () if fee]
+    value, unit = longest_limit([(time["THOIGIANGIAIQUYET"], time["DONVITINH"]) for time in times])
+    return {
+        "offers_online": any((way["KENH"] or "").strip() == "2" for way in ways if way),
+        "has_fee": _ask_money(amounts),
+        "limit_value": value,
+        "limit_unit": unit,
+    }
+
+
+def _ask_money(amounts: Sequence[str]) -> bool:
+    """Whether any amount asks for something; every one is read, so that none is unreadable unseen."""
+    return True in {_asks_money(amount) for amount in amounts}
+
+
+def _asks_money(amount: str) -> bool:
+    """Whether a SOTIEN asks for anything: 0, in whatever spelling, and blank do not."""
+    digits = re.sub(r"\D", "", amount)
+    if amount.strip() and not digits:
+        raise UnusableProcedure("unreadable_fee", "SOTIEN", f"Số tiền {quoted(tidied(amount))} không phải là số")
+    return digits.strip("0") != ""
+
+
+def longest_limit(limits: Sequence[tuple[str | None, str | None]]) -> tuple[float | None, str | None]:
+    """The longest of some time limits, as published; nothing when none is a number of a known unit."""
+    found = [(value * _UNIT_MINUTES[unit.casefold()], value, unit) for value, unit in map(_limit, limits) if value]
+    return max(found, key=lambda each: each[0])[1:] if found else (None, None)
+
+
+def _limit(said: tuple[str | None, str | None]) -> tuple[float | None, str]:
+    """One limit; (None, "") when there is none ("giải quyết ngay" has no number)."""
+    value, unit = tidied(said[0] or "").replace(",", "."), tidied(said[1] or "")
+    if not re.fullmatch(r"\d+(\.\d+)?", value):
+        return None, ""
+    if unit.casefold() not in _UNIT_MINUTES:
+        raise UnusableProcedure("unmapped_unit", "DONVITINH", f"Đơn vị thời hạn {quoted(unit)} chưa có nghĩa")
+    return float(value), unit
+
+
+def _state(said: str | None, states: Mapping[str, State]) -> State | None:
+    text = tidied(said or "")
+    if not text or not states:
+        return None
+    if text not in states:
+        why = f"Trạng thái {quoted(text)} chưa có nghĩa: thêm vào states của cấu hình danh mục"
+        raise UnusableProcedure("unmapped_state", "TRANGTHAI", why)
+    return states[text]
+
+
+# ---- several procedures
+
+
+def _broken(where: str, record: bytes, error: UnusableProcedure) -> Broken:
+    digest = hashlib.md5(record, usedforsecurity=False).hexdigest()
+    return Broken(where=where, reason=error.reason, clause=error.clause, detail=str(error), content_hash=digest)
+
+
+def gathered(heard: Iterable[tuple[str, bytes]], read: Callable[[bytes], Row], broken: Iterable[Broken]) -> Catalogue:
+    """The catalogue made of records (where they stood, what was said), each read by `read`.
+
+    Several codes may mean one national code. Of a service's codes the national one is believed, of a file's lines
+    the first; another that says something else is told as broken.
+    """
+    refused = list(broken)
+    rows: list[tuple[str, bytes, Row]] = []
+    for where, record in heard:
+        try:
+            rows.append((where, record, read(record)))
+        except UnusableProcedure as error:
+            refused.append(_broken(where, record, error))
+    rows.sort(key=lambda each: (each[2]["procedure_code"], len(each[0]), each[0]))
+    kept: list[Row] = []
+    for code, group in groupby(rows, key=lambda each: each[2]["procedure_code"]):
+        (_, _, first), *others = group
+        kept.append(first)
+        told = UnusableProcedure("duplicate_procedure", "MATTHC", f"Thủ tục {code} được nói hai lần, khác nhau")
+        refused.extend(_broken(where, record, told) for where, record, row in others if row != first)
+    return Catalogue(pa.Table.from_pylist(kept, schema=PROCEDURES), tuple(refused))
+
+
+# ---- the service
+
+
+class _Answer(msgspec.Struct):
+    error_code: str | int | float | None = None
+    message: str | None = None
+    session: str | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Listed(msgspec.Struct):
+    MATTHC: str | int | float | None = None
+
+
+_answers = msgspec.json.Decoder(_Answer)
+_listings = msgspec.json.Decoder(list[_Listed] | None)
+_results = msgspec.json.Decoder(list[msgspec.Raw] | msgspec.Raw | None)
+_OLD_SESSION = re.compile(r"session|phiên|token|đăng nhập", re.IGNORECASE)
+
+
+def _answer(call: Call, reply: Reply) -> _Answer:
+    ensure_usable(call, reply)
+    try:
+        return _answers.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Transient(f"{call}: the answer is not one of the adapter's ({len(reply.body)} bytes)") from None
+
+
+def _code_of(answer: _Answer) -> str:
+    """error_code as text, whichever way this stack spells it; "0" is success."""
+    code = answer.error_code
+    return str(int(code)) if isinstance(code, float) and code.is_integer() else str(code).strip()
+
+
+class CatalogueWalk(Walk):
+    """Asks for the list, then for each procedure of it. `heard` and `broken` hold what came of each."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.heard: list[tuple[str, bytes]] = []
+        self.broken: list[Broken] = []
+        self.listed = 0
+
+    def begin(self) -> Sequence[Call]:
+        """The list."""
+        return [Call(self._path, (("service", LIST_SERVICE),), method="POST")]
+
+    def accept(self, call: Call, reply: Reply) -> Step:
+        """Take in the list, or one procedure."""
+        answer = _answer(call, reply)
+        return self._one(call, answer) if call.tag else self._list(call, answer)
+
+    def forgive(self, call: Call, error: SourceError) -> bool:
+        """A procedure that cannot be had is told and left out; without the list there is nothing."""
+        if not call.tag:
+            return False
+        self._refuse(
+            call.tag, UnusableProcedure("unreachable_procedure", PROCEDURE_SERVICE, f"Không lấy được: {error}")
+        )
+        return True
+
+    def _list(self, call: Call, answer: _Answer) -> Step:
+        if _code_of(answer) != "0":
+            raise Permanent(f"{LIST_SERVICE}: error_code {_code_of(answer)}", hint="Check madonvi", key="madonvi")
+        try:
+            items = _listings.decode(bytes(answer.result)) or []
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Transient(f"{call}: {LIST_SERVICE} answered no list of procedures") from None
+        codes = sorted({str(item.MATTHC).strip() for item in items if item.MATTHC is not None} - {""})
+        if not codes:
+            raise Transient(f"{LIST_SERVICE} answered an empty list of procedures", key="madonvi")
+        self.listed = len(codes)
+        return Step(calls=[self._call(code) for code in codes])
+
+    def _call(self, code: str) -> Call:
+        return Call(self._path, (("service", PROCEDURE_SERVICE), ("maTTHC", code)), tag=code, method="POST")
+
+    def _one(self, call: Call, answer: _Answer) -> Step:
+        if _code_of(answer) != "0":
+            why = f"{PROCEDURE_SERVICE} từ chối, error_code {_code_of(answer)}"
+            return self._refuse(call.tag, UnusableProcedure("refused_procedure", "error_code", why))
+        try:
+            found = _results.decode(bytes(answer.result))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Transient(f"{call}: {PROCEDURE_SERVICE} answered something cut off") from None
+        records = found if isinstance(found, list) else [] if found is None else [found]
+        if not records:
+            why = f"{PROCEDURE_SERVICE} không có thủ tục này dù danh sách có"
+            return self._refuse(call.tag, UnusableProcedure("missing_procedure", "result", why))
+        self.heard.append((call.tag, bytes(records[0])))
+        return Step()
+
+    def _refuse(self, code: str, error: UnusableProcedure) -> Step:
+        self.broken.append(_broken(code, code.encode(), error))
+        return Step()
+
+
+class Session:
+    """Calls under a session: logged in before the first one, and once more when the session has grown old.
+
+    The adapter keeps sessions for a day at most and says an old one in many ways: HTTP 401, a code, or words.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, settings: CatalogueServiceSettings) -> None:
+        self._client = client
+        self._settings = settings
+        self._token = ""
+        self._lock = asyncio.Lock()
+
+    async def send(self, call: Call) -> Reply:
+        """Make one call; `Permanent` when a fresh session is refused too."""
+        used = await self._session("")
+        reply = await self._post(call, used)
+        if self._is_old(reply):
+            reply = await self._post(call, await self._session(used))
+            if self._is_old(reply):
+                raise Permanent(
+                    f"{call}: refused under a fresh session", hint="Check dstcode and madonvi", key="dstcode"
+                )
+        return reply
+
+    async def _session(self, old: str) -> str:
+        """A session other than `old`; who comes second finds the one that the first got."""
+        async with self._lock:
+            if self._token == old:
+                self._token = await self._log_in()
+            return self._token
+
+    async def _log_in(self) -> str:
+        settings = self._settings
+        call = Call(settings.auth_endpoint, method="POST")
+        body = {"username": secret(settings.username_env), "password": secret(settings.password_env)}
+        answer = _answer(call, await self._request(call, body))
+        if _code_of(answer) != "0" or not answer.session:
+            raise Permanent(
+                f"{call}: log-in refused, error_code {_code_of(answer)}",
+                hint=f"Check the variables {settings.username_env} and {settings.password_env}, and dstcode",
+                key="username_env, password_env",
+            )
+        return answer.session
+
+    async def _post(self, call: Call, session: str) -> Reply:
+        return await self._request(call, {"session": session, "madonvi": self._settings.madonvi, **dict(call.params)})
+
+    async def _request(self, call: Call, body: Mapping[str, str]) -> Reply:
+        headers = {"dstcode": self._settings.dstcode, "Charset": "utf-8", "Accept": "application/json"}
+        try:
+            response = await self._client.post(f"{self._settings.base_url}{call.path}", json=body, headers=headers)
+        except httpx.TransportError as error:
+            raise Transient(f"{call}: {type(error).__name__}", hint="The source did not answer") from error
+        except httpx.DecodingError as error:
+            raise Transient(f"{call}: the compressed answer was cut off") from error
+        return Reply(response.status_code, response.headers, response.content)
+
+    def _is_old(self, reply: Reply) -> bool:
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            return True
+        try:
+            answer = _answers.decode(reply.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        code = _code_of(answer)
+        return code != "0" and (code in self._settings.stale_codes or bool(_OLD_SESSION.search(answer.message or "")))
+
+
+@dataclass(frozen=True)
+class CatalogueService:
+    """An open catalogue service."""
+
+    settings: CatalogueServiceSettings
+    loop: Loop
+
+    async def read(self) -> Catalogue:
+        """Every procedure that the service lists. `SourceError` when the list, or every single one, cannot be had."""
+        walk = CatalogueWalk(self.settings.share_endpoint)
+        async for _ in self.loop.run(walk):
+            pass
+        if not walk.heard:
+            raise Transient(f"none of the {walk.listed} procedures listed could be had: {walk.broken[0].detail}")
+        return gathered(walk.heard, lambda record: read_procedure(record, self.settings.states), walk.broken)
+
+
+@asynccontextmanager
+async def connect(settings: CatalogueServiceSettings) -> AsyncIterator[CatalogueService]:
+    """Open the service; `MissingSecret` when a variable that the settings name is not set."""
+    for variable in (settings.username_env, settings.password_env):
+        secret(variable)
+    limits = httpx.Limits(max_connections=settings.manners.concurrency)
+    async with httpx.AsyncClient(timeout=settings.manners.timeout_seconds, limits=limits) as client:
+        send: Send = Session(client, settings).send
+        yield CatalogueService(settings, Loop.over(send, settings.manners))
+
+
+def read_service(settings: CatalogueServiceSettings) -> Catalogue:
+    """The whole catalogue of the service, for callers without an event loop."""
+
+    async def run() -> Catalogue:
+        """One session for the whole reading."""
+        async with connect(settings) as service:
+            return await service.read()
+
+    return asyncio.run(run())
