@@ -15,28 +15,17 @@ from typing import Any
 import dagster as dg
 
 from assets.raw.extraction import SourceCount, extract
-from assets.raw.tables import RAW_MESSAGES, RAW_ONESTOP, RAW_PORTAL, RAW_PROGRESS
+from assets.raw.kinds import kind_of
 from assets.shown import count_metadata, materialised, said, spec
 from assets.stores import Stores
 from connectors.protocol import Transient
-from connectors.settings import SourceSettings
-from warehouse.schema import Table
+from connectors.sources import SourceSettings
+from expectations.wording import count_vi
 
 GROUP = "raw"
-#: Tables that a source of each kind fills; the first carries the source's own counts.
-TABLES_BY_KIND: Mapping[str, tuple[Table, ...]] = {
-    "opencps": (RAW_PORTAL,),
-    "igate": (RAW_ONESTOP,),
-    "npsp-log": (RAW_MESSAGES, RAW_PROGRESS),
-}
 #: Another try of the whole extraction, after those that the connector made of each call.
 RETRIES = 2
 PAUSE_SECONDS = 30
-
-
-def raw_tables(sources: Mapping[str, SourceSettings]) -> tuple[Table, ...]:
-    """Every raw table that the configured sources fill."""
-    return tuple(table for source in sources.values() for table in TABLES_BY_KIND[source.kind])
 
 
 def raw_assets(
@@ -47,7 +36,7 @@ def raw_assets(
 
 
 def _extraction(name: str, source: SourceSettings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    tables = TABLES_BY_KIND[source.kind]
+    tables = tuple(kind_of(source).tables(name, source).values())
 
     @dg.multi_asset(
         name=f"extract_{name}",
@@ -60,10 +49,24 @@ def _extraction(name: str, source: SourceSettings, partitions: dg.PartitionsDefi
         lake = stores.lake()
         counts = _extract(context, stores, name, source)
         for table, count in zip(tables, counts, strict=True):
-            stores.watcher.say(said(count))
-            yield materialised(lake, table, count_metadata(count))
+            for line in (said(count), *absent(count)):
+                stores.watcher.say(line)
+            yield materialised(lake, table, count_metadata(count) | absence_metadata(count))
 
     return raw
+
+
+def absence_metadata(count: SourceCount) -> dict[str, int]:
+    """What a source no longer showed, beside what was read."""
+    return {"rows_gone": count.rows_gone, "rows_missing": count.rows_missing}
+
+
+def absent(count: SourceCount) -> list[str]:
+    """What an operator is told of records that are gone or missing; nothing when every one was seen."""
+    if not (count.rows_gone or count.rows_missing):
+        return list(count.notes)
+    gone, missing = count_vi(count.rows_gone), count_vi(count.rows_missing)
+    return [f"{count.source}: nguồn không còn {gone}, vắng mặt chưa tin là đã xóa {missing}", *count.notes]
 
 
 def _extract(context: dg.AssetExecutionContext, stores: Stores, name: str, source: SourceSettings) -> list[SourceCount]:

@@ -9,51 +9,52 @@ on another axis or page of the batch is the same row. In a message log every mes
 could not be read at all (a broken line) is a row too. Each row is stored (a new version), unchanged
 (equal to the newest version known, or a message older than it) or quarantined, so the three sum up
 to the rows read. Records are appended before the cursor moves: killed in between, the next run
-reads the same records again and finds them unchanged.
+reads the same records again and finds them unchanged. Beside them stand the records that were not
+read: gone (a tombstone was written) and missing (not seen where everything was read, but not
+believed to be gone).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from assets.raw.tables import RAW_ONESTOP, RAW_PORTAL, RAW_TABLES
-from connectors import igate, npsp_log, opencps
-from connectors.contract import SEEN, Broken, RecordContract
+from assets.raw.drift import note_shape
+from assets.raw.kinds import Cursors, Opening, Tables, below_home, kind_of
+from assets.raw.quarantine import STAGE, Waiting, quarantine, refused, settle, unreadable, waiting
+from assets.raw.sift import Sifted, after, sift, versions
+from assets.raw.tombstones import Comparison, compare, only_known, tombstones
+from connectors import npsp_log
+from connectors.contract import Broken, RecordContract
 from connectors.protocol import Batch, Connection, Part, SourceError, Span
-from connectors.settings import IGateSettings, MessageLogSettings, MissingSecret, OpenCpsSettings, SourceSettings
+from connectors.settings import MissingSecret
+from connectors.shape import Shape, together
+from connectors.sources import SourceSettings
+from expectations.wording import count_vi
 from warehouse.database import Database
-from warehouse.lake import Lake, connect
+from warehouse.lake import Lake
 from warehouse.schema import Table
-from warehouse.tables import RAW_QUARANTINE
 
-STAGE = "extract"
 #: The progress messages of a log are counted as a source of their own.
 PROGRESS_SOURCE = "progress"
 
 Progress = Callable[[str, int], None]
 
-_EXCERPT_LENGTH = 60
-#: What a date or number field may show in an excerpt: no letters, and no bare run of digits that could be an identity.
-_HARMLESS = re.compile(r"(?!\d{9,13}$)[0-9/:T .+Z-]{0,40}$")
-
 
 @dataclass(frozen=True)
 class SourceCount:
-    """What came of the rows of one source; refuses numbers that do not close."""
+    """What came of the rows of one source; refuses numbers that do not close.
+
+    `rows_gone` and `rows_missing` are no rows that were read; `notes` are for the operator, in Vietnamese.
+    """
 
     source: str
     rows_read: int
@@ -62,6 +63,9 @@ class SourceCount:
     rows_quarantined: int
     window_start: datetime
     window_end: datetime
+    rows_gone: int = 0
+    rows_missing: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         kept = self.rows_stored + self.rows_unchanged + self.rows_quarantined
@@ -91,11 +95,14 @@ def extract(
     also written to the night's trail. Idempotent: killed anywhere and run again, the state is the
     one that an undisturbed run leaves. Raises `SourceError`, `MissingSecret`, `LakeBehindCursorError`.
     """
-    run = _Run(name, lake, database, night, now, on_progress)
+    run = _Run(name, lake, database, night, now, on_progress, has_spans=kind_of(settings).lag is not None)
     span = _span(window, run.stored_until(), now, settings)
-    tables = _tables(settings)
+    tables = kind_of(settings).tables(name, settings)
     run.check_lake(tables)
-    asyncio.run(run.read(_connect(run, settings), span, tables))
+    opening = Opening(name, lake, run.positions())
+    asyncio.run(run.read(kind_of(settings).open(opening, settings), span, tables))
+    _read_again(run, settings, tables)
+    run.settle(tables)
     counts = run.counts(tables, span)
     for count in counts:
         database.record_counts(
@@ -108,7 +115,22 @@ def extract(
             rows_quarantined=count.rows_quarantined,
             window=(count.window_start, count.window_end),
         )
+        database.record_absences(
+            night, source=count.source, rows_gone=count.rows_gone, rows_missing=count.rows_missing, notes=count.notes
+        )
     return counts
+
+
+def _read_again(run: _Run, settings: SourceSettings, tables: Tables) -> None:
+    """Read what was set aside under a contract that has changed since: by spans, or everything where there are none."""
+    waiting = run.waiting()
+    spans = [Span(start, end, is_update=False) for start, end in waiting.spans] if run.has_spans else []
+    if waiting.entries and not run.has_spans:
+        spans = [Span(run.now, run.now, is_update=False)]
+        run.reads_everything = True
+    for span in spans:
+        opening = Opening(run.name, run.lake, run.positions() if run.has_spans else {})
+        asyncio.run(run.read(kind_of(settings).open(opening, settings), span, tables))
 
 
 def probe(name: str, settings: SourceSettings, *, home: Path | None = None) -> str:
@@ -117,11 +139,7 @@ def probe(name: str, settings: SourceSettings, *, home: Path | None = None) -> s
     `home` resolves a folder that is still relative. `UnreachableSource` names the key at fault.
     """
     try:
-        if isinstance(settings, MessageLogSettings):
-            folder = settings.folder if settings.folder.is_absolute() or home is None else home / settings.folder
-            return npsp_log.probe(settings.model_copy(update={"folder": folder}))
-        hasty = settings.model_copy(update={"manners": settings.manners.model_copy(update={"attempts": 2})})
-        return asyncio.run(opencps.probe(hasty) if isinstance(hasty, OpenCpsSettings) else igate.probe(hasty))
+        return kind_of(settings).probe(settings if home is None else below_home(settings, home))
     except MissingSecret as error:
         key = next(key for key in type(settings).model_fields if getattr(settings, key) == error.variable)
         raise UnreachableSource(f"sources.{name}.{key}: {error}") from None
@@ -129,36 +147,26 @@ def probe(name: str, settings: SourceSettings, *, home: Path | None = None) -> s
         raise UnreachableSource(f"sources.{name}.{error.key}: {error}") from None
 
 
+def next_span(settings: SourceSettings, *, window: tuple[datetime, datetime], cursors: Cursors, now: datetime) -> Span:
+    """The span that `extract` reads over `window` when these are the source's stored cursors (stream → position)."""
+    return _span(window, _stored_until(cursors), now, settings)
+
+
+def _stored_until(cursors: Cursors) -> datetime | None:
+    untils = [datetime.fromisoformat(value["until"]) for value in cursors.values() if "until" in value]
+    return min(untils, default=None)
+
+
 def _span(window: tuple[datetime, datetime], stored: datetime | None, now: datetime, settings: SourceSettings) -> Span:
     start, end = window
-    if isinstance(settings, MessageLogSettings):
+    lag = kind_of(settings).lag
+    if lag is None:
         return Span(start, end, is_update=False)
     is_update = stored is not None and end >= stored
     if stored is not None and is_update:
         start = min(start, stored)
-    safe = now - timedelta(minutes=settings.lag_minutes)
+    safe = now - lag(settings)
     return Span(start, max(start, min(end, safe)), is_update)
-
-
-def _tables(settings: SourceSettings) -> dict[str, Table]:
-    """Contract kind → table, for the kinds that a source delivers."""
-    if isinstance(settings, OpenCpsSettings):
-        return {"portal": RAW_PORTAL}
-    if isinstance(settings, IGateSettings):
-        return {"onestop": RAW_ONESTOP}
-    return {kind: RAW_TABLES[kind] for kind in (npsp_log.MESSAGES.kind, npsp_log.PROGRESS.kind)}
-
-
-def _connect(run: _Run, settings: SourceSettings) -> AbstractAsyncContextManager[Connection]:
-    if isinstance(settings, OpenCpsSettings):
-        return opencps.connect(settings, StoredDays.of(run.lake))
-    if isinstance(settings, IGateSettings):
-        return igate.connect(settings, known=_rows(run.lake, RAW_ONESTOP))
-    return npsp_log.connect(settings, run.positions())
-
-
-def _rows(lake: Lake, table: Table) -> int:
-    return int(_value(lake.connect(table), f'SELECT count(*) FROM "{table.name}"'))
 
 
 @dataclass
@@ -166,6 +174,14 @@ class _Tally:
     stored: int = 0
     unchanged: int = 0
     quarantined: int = 0
+    #: Keys that got a tombstone, keys not seen and asked about or left, and how many more were not looked at.
+    gone: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    doubted: int = 0
+    notes: list[str] = field(default_factory=list)
+    #: Keys set aside, and what the sampled records looked like.
+    refused: set[str] = field(default_factory=set)
+    shapes: list[tuple[RecordContract, Shape]] = field(default_factory=list)
 
     @property
     def read(self) -> int:
@@ -183,6 +199,13 @@ class _Run:
     now: datetime
     on_progress: Progress | None
     tallies: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
+    #: Streams of the batch whose cursors stay: something of it is to be asked the next night.
+    held: set[str] = field(default_factory=set)
+    #: Spans read, the last of them now.
+    spans: list[Span] = field(default_factory=list)
+    #: Whether reading a span gives all of it; a folder gives what is new, or everything when it is read again.
+    has_spans: bool = True
+    reads_everything: bool = False
 
     def positions(self) -> dict[str, dict[str, Any]]:
         """Stored cursors of this source, stream → position."""
@@ -190,64 +213,118 @@ class _Run:
 
     def stored_until(self) -> datetime | None:
         """Instant up to which the source was read, or None before the first batch."""
-        untils = [datetime.fromisoformat(value["until"]) for value in self.positions().values() if "until" in value]
-        return min(untils, default=None)
+        return _stored_until(self.positions())
 
-    def check_lake(self, tables: Mapping[str, Table]) -> None:
+    def check_lake(self, tables: Tables) -> None:
         """Refuse to read on from a cursor that is newer than the lake."""
         version = self._version(tables)
         for stream in self.positions():
             self.database.check_lake(self.name, stream, version)
 
-    def _version(self, tables: Mapping[str, Table]) -> int:
+    def _version(self, tables: Tables) -> int:
         """Version of the raw table; of two tables the sum, which falls when either is restored."""
         return sum(self.lake.version(table) for table in tables.values())
 
-    async def read(
-        self, opening: AbstractAsyncContextManager[Connection], span: Span, tables: Mapping[str, Table]
-    ) -> None:
+    async def read(self, opening: AbstractAsyncContextManager[Connection], span: Span, tables: Tables) -> None:
         """Store batch after batch; the next one is read while one is stored."""
+        self.spans.append(span)
         async with opening as source:
             async for batch in _ahead(source.batches(span)):
                 for part in batch.parts:
                     await self._take(source, part, tables[part.contract.kind])
+                self.tallies[next(iter(tables))].notes.extend(batch.notes)
                 await asyncio.to_thread(self._move, batch, tables)
                 if self.on_progress:
                     self.on_progress(self.name, sum(tally.read for tally in self.tallies.values()))
 
     async def _take(self, source: Connection, part: Part, table: Table) -> None:
+        part = await asyncio.to_thread(only_known, part, self.lake, table)
         sifted = await asyncio.to_thread(sift, part, self.lake, table)
         completed = await source.complete(sifted.changed) if sifted.changed.num_rows else None
         unread = completed.broken if completed else ()
         await asyncio.to_thread(self._store, part, sifted, completed.records if completed else None, unread, table)
+        await self._take_absences(part, table)
 
     def _store(
         self, part: Part, sifted: Sifted, records: pa.Table | None, unread: tuple[Broken, ...], table: Table
     ) -> None:
         kind = part.contract.kind
         if records is not None:
-            rows = versions(records, table, night=self.night, at=_after(self.lake, table, self.now))
+            rows = versions(records, table, night=self.night, at=after(self.lake, table, self.now))
             self.lake.append(table, rows, note={"night": self.night})
             self.tallies[kind].stored += rows.num_rows
         source = self._source(kind)
-        entries = [_refused(row, part.contract) for row in sifted.broken]
-        entries += [_unreadable(item) for item in (*part.broken, *unread)]
-        quarantine(entries, source, self.lake, now=self.now)
+        entries = [refused(row, part.contract) for row in sifted.broken]
+        entries += [unreadable(item) for item in (*part.broken, *unread)]
+        span, contract = self.spans[-1], part.contract.fingerprint
+        quarantine(entries, source, self.lake, now=self.now, window=(span.start, span.end), contract=contract)
+        self.tallies[kind].refused.update(str(entry["record_key"]) for entry in entries)
+        self.tallies[kind].shapes.append((part.contract, part.shape))
         self.tallies[kind].quarantined += len(entries)
         self.tallies[kind].unchanged += sifted.unchanged
 
-    def _move(self, batch: Batch, tables: Mapping[str, Table]) -> None:
+    async def _take_absences(self, part: Part, table: Table) -> None:
+        """Tombstones for what the source calls deleted, and for what a whole reading no longer found."""
+        tally = self.tallies[part.contract.kind]
+        if part.gone:
+            await asyncio.to_thread(self._bury, part.gone, table, tally)
+        for comparison in await asyncio.to_thread(compare, part, self.lake, table):
+            if comparison.is_doubted:
+                tally.doubted += comparison.missing.num_rows
+                tally.notes.append(_doubted(self.name, comparison))
+            elif comparison.missing.num_rows:
+                await self._take_missing(comparison, table, tally)
+
+    async def _take_missing(self, comparison: Comparison, table: Table, tally: _Tally) -> None:
+        keys = comparison.missing["record_key"].to_pylist()
+        whole = comparison.whole
+        verdict = await whole.confirm(comparison.missing) if whole.confirm else None
+        tally.missing.update(keys)
+        await asyncio.to_thread(self._bury, keys if verdict is None else verdict.gone, table, tally)
+        if verdict and verdict.unasked:
+            tally.notes.append(
+                f"{self.name}: {whole.where}: còn {count_vi(verdict.unasked)} hồ sơ vắng mặt chưa hỏi lại nguồn, "
+                "các đêm sau hỏi tiếp"
+            )
+            self.held.update([whole.stream] if whole.stream else [])
+
+    def _bury(self, keys: Collection[str], table: Table, tally: _Tally) -> None:
+        rows = tombstones(self.lake, table, keys, night=self.night, at=after(self.lake, table, self.now))
+        self.lake.append(table, rows, note={"night": self.night})
+        tally.gone.update(rows["record_key"].to_pylist())
+
+    def _move(self, batch: Batch, tables: Tables) -> None:
         """Move the cursors of a stored batch; one that says until when is never moved back."""
         version = self._version(tables)
         known = self.positions()
         for stream, position in batch.cursors.items():
-            if not _is_behind(position, known.get(stream)):
+            if stream not in self.held and not _is_behind(position, known.get(stream)):
                 self.database.move_cursor(self.name, stream, position, lake_version=version)
+
+    def waiting(self) -> Waiting:
+        """What was set aside under other contracts than those read by now, whatever the kind of record."""
+        found = [
+            waiting(self.lake, self._source(kind), {contract.fingerprint for contract, _ in tally.shapes})
+            for kind, tally in self.tallies.items()
+            if tally.shapes
+        ]
+        return Waiting(tuple(span for each in found for span in each.spans), sum(each.entries for each in found))
+
+    def settle(self, tables: Tables) -> None:
+        """Close what no longer stands in the way, and note how the records' fields have changed."""
+        read = [(span.start, span.end) for span in self.spans] if self.has_spans else []
+        spans = None if self.reads_everything else read
+        for kind, tally in self.tallies.items():
+            source = self._source(kind)
+            settle(self.lake, source, tables[kind], tally.refused, spans, now=self.now)
+            if tally.shapes:
+                shape = together(each for _, each in tally.shapes)
+                tally.notes += note_shape(self.lake, source, tally.shapes[0][0], shape, now=self.now)
 
     def _source(self, kind: str) -> str:
         return PROGRESS_SOURCE if kind == npsp_log.PROGRESS.kind else self.name
 
-    def counts(self, tables: Mapping[str, Table], span: Span) -> list[SourceCount]:
+    def counts(self, tables: Tables, span: Span) -> list[SourceCount]:
         """The counts of every kind of record that the source delivers."""
         return [
             SourceCount(
@@ -258,9 +335,20 @@ class _Run:
                 rows_quarantined=self.tallies[kind].quarantined,
                 window_start=span.start,
                 window_end=span.end,
+                rows_gone=len(self.tallies[kind].gone),
+                rows_missing=len(self.tallies[kind].missing - self.tallies[kind].gone) + self.tallies[kind].doubted,
+                notes=tuple(dict.fromkeys(self.tallies[kind].notes)),
             )
             for kind in tables
         ]
+
+
+def _doubted(source: str, comparison: Comparison) -> str:
+    missing, known = count_vi(comparison.missing.num_rows), count_vi(comparison.known)
+    return (
+        f"{source}: {comparison.whole.where}: không thấy {missing} trên {known} hồ sơ đã lưu, quá nhiều để tin là đã "
+        f"xóa (ngưỡng {comparison.whole.guard.share:.0%}); giữ nguyên, hãy kiểm tra chỉ mục tìm kiếm của nguồn"
+    )
 
 
 def _is_behind(position: Mapping[str, Any], known: Mapping[str, Any] | None) -> bool:
@@ -283,224 +371,3 @@ async def _ahead(batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-@dataclass(frozen=True)
-class Sifted:
-    """A batch against its contract and the lake: what is new, how many rows are known, what breaks a clause."""
-
-    changed: pa.Table
-    unchanged: int
-    broken: list[dict[str, Any]]
-
-
-def sift(part: Part, lake: Lake, table: Table) -> Sifted:
-    """Hash, deduplicate, check and compare the records of a batch, in DuckDB.
-
-    `changed` has the wire columns, `record_key`, `content_hash` and `version` (1, 2, … per record).
-    Only keys and hashes pass through DuckDB; the records themselves are picked from the batch.
-    """
-    connection = lake.connect(table)
-    connection.register("batch", part.records)
-    connection.execute(f"CREATE TEMP TABLE checked AS {_checked_sql(part.contract)}")
-    connection.execute(f"CREATE TEMP TABLE judged AS {_judged_sql(part.contract, table)}")
-    chosen = f"SELECT {SEEN}, record_key, content_hash, version FROM judged WHERE is_changed ORDER BY {SEEN}"
-    refused = f"SELECT {SEEN}, record_key, content_hash, clause FROM checked WHERE clause IS NOT NULL ORDER BY {SEEN}"
-    return Sifted(
-        changed=_picked(part.records, _arrow(connection, chosen)),
-        unchanged=int(_value(connection, "SELECT count(*) FROM judged WHERE NOT is_changed")),
-        broken=_picked(part.records, _arrow(connection, refused)).to_pylist(),
-    )
-
-
-def _picked(records: pa.Table, chosen: pa.Table) -> pa.Table:
-    """The records that `chosen` names by `SEEN`, with its other columns; both are in order of `SEEN`."""
-    picked = records.filter(pc.is_in(records[SEEN], value_set=chosen[SEEN].combine_chunks())).drop_columns([SEEN])
-    for name in chosen.column_names[1:]:
-        picked = picked.append_column(name, chosen[name])
-    return picked
-
-
-def _arrow(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
-    return connection.sql(query, params=list(parameters)).to_arrow_table()
-
-
-def _value(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
-    return connection.sql(query).fetchall()[0][0]
-
-
-def _checked_sql(contract: RecordContract) -> str:
-    """Key, hash and the first clause that it breaks, of every distinct record."""
-    position = f', "{contract.position}"' if contract.position else ""
-    clauses = " ".join(
-        f"WHEN NOT coalesce({clause.predicate}, false) THEN {index}" for index, clause in enumerate(contract.clauses)
-    )
-    copies = f"PARTITION BY coalesce(record_key, '#' || {SEEN}) ORDER BY {contract.newest}"
-    single = f"QUALIFY row_number() OVER ({copies}) = 1"
-    return f"""
-        SELECT {SEEN}{position}, {contract.key} AS record_key, {_hash_sql(contract)} AS content_hash,
-            CASE {clauses} END AS clause
-        FROM batch {"" if contract.position else single}
-    """
-
-
-def _hash_sql(contract: RecordContract) -> str:
-    """md5 over the contract's fields, unit-separated; nothing said and said to be blank are not the same."""
-    kinds = {item.name: item.type for item in contract.schema}
-    plain = (f'to_json("{name}")' if pa.types.is_nested(kinds[name]) else f'"{name}"' for name in contract.hashed)
-    texts = ", ".join(f"coalesce(CAST({text} AS VARCHAR), chr(30))" for text in plain)
-    return f"md5(concat_ws(chr(31), {texts}))"
-
-
-def _judged_sql(contract: RecordContract, table: Table) -> str:
-    """Records that keep the contract, each marked as a new version or not.
-
-    A record is compared with the newest stored version; a message also with the message before it,
-    and one that was sent before the newest stored version changes nothing.
-    """
-    position = f', arg_max("{contract.position}", extracted_at) AS known_position' if contract.position else ""
-    order = f'"{contract.position}"' if contract.position else SEEN
-    is_newer = f'(known_position IS NULL OR "{contract.position}" >= known_position)' if contract.position else "true"
-    return f"""
-        WITH known AS (
-            SELECT record_key, arg_max(content_hash, extracted_at) AS known_hash{position}
-            FROM "{table.name}" WHERE record_key IN (SELECT record_key FROM checked) GROUP BY record_key
-        ), compared AS (
-            SELECT checked.*, known_hash, {is_newer} AS is_newer
-            FROM checked LEFT JOIN known USING (record_key) WHERE clause IS NULL
-        ), marked AS (
-            SELECT *, is_newer AND content_hash IS DISTINCT FROM coalesce(
-                lag(content_hash) OVER (PARTITION BY record_key, is_newer ORDER BY {order}), known_hash) AS is_changed
-            FROM compared
-        )
-        SELECT *, row_number() OVER (PARTITION BY record_key, is_changed ORDER BY {order}) AS version FROM marked
-    """
-
-
-def _after(lake: Lake, table: Table, now: datetime) -> datetime:
-    """`now`, or just after the newest stored version if that is later: versions never share an instant."""
-    newest: datetime | None = _value(lake.connect(table), f'SELECT max(extracted_at) FROM "{table.name}"')
-    return now.astimezone(UTC) if newest is None else max(now, newest + timedelta(microseconds=1)).astimezone(UTC)
-
-
-def versions(records: pa.Table, table: Table, *, night: str, at: datetime) -> pa.Table:
-    """Changed records as rows of the raw table; further versions of a record follow by one microsecond each."""
-    connection = connect()
-    connection.register("records", records)
-    names = ", ".join(f'"{name}"' for name in table.column_names if name not in ("extracted_at", "night"))
-    query = f"SELECT {names}, $1 + to_microseconds(version - 1) AS extracted_at, $2 AS night FROM records"
-    rows = _arrow(connection, query, [at, night])
-    return rows.select(list(table.column_names)).cast(table.arrow_schema())
-
-
-def _refused(row: Mapping[str, Any], contract: RecordContract) -> dict[str, Any]:
-    """The quarantine entry of a record that breaks a clause."""
-    clause = contract.clauses[row["clause"]]
-    return {
-        "record_key": row["record_key"] or f"#{row['content_hash']}",
-        "content_hash": row["content_hash"],
-        "reason": clause.name,
-        "clause": ", ".join(clause.fields),
-        "detail": clause.vi,
-        "excerpt": excerpt(row, contract),
-    }
-
-
-def _unreadable(broken: Broken) -> dict[str, Any]:
-    return {
-        "record_key": broken.where,
-        "content_hash": broken.content_hash,
-        "reason": broken.reason,
-        "clause": broken.clause,
-        "detail": broken.detail,
-        "excerpt": None,
-    }
-
-
-def excerpt(row: Mapping[str, Any], contract: RecordContract) -> str:
-    """Contract fields of a record as JSON, for someone who looks into it.
-
-    Lists are left out. A field that should hold a date or a number may, in a broken record, hold
-    anything, so letters and bare runs of digits in it are told by their length only.
-    """
-    dates = {name for clause in contract.clauses if clause.name.endswith("_readable") for name in clause.fields}
-    shown = {
-        name: _masked(str(value)) if name in dates else str(value)[:_EXCERPT_LENGTH]
-        for name, value in row.items()
-        if name in contract.hashed and value not in (None, "") and not isinstance(value, list | dict)
-    }
-    return json.dumps(shown, ensure_ascii=False)
-
-
-def _masked(text: str) -> str:
-    return text if _HARMLESS.match(text) else f"«{len(text)} ký tự»"
-
-
-def quarantine(entries: Sequence[Mapping[str, Any]], source: str, lake: Lake, *, now: datetime) -> None:
-    """Append entries that the quarantine does not hold yet."""
-    if not entries:
-        return
-    rows = pa.Table.from_pylist(
-        [{**entry, "stage": STAGE, "source": source, "quarantined_at": now} for entry in entries],
-        schema=RAW_QUARANTINE.arrow_schema(),
-    )
-    connection = lake.connect(RAW_QUARANTINE)
-    connection.register("entries", rows)
-    key = ", ".join(RAW_QUARANTINE.key)
-    fresh = _arrow(connection, f"SELECT DISTINCT ON ({key}) * FROM entries ANTI JOIN raw_quarantine USING ({key})")
-    lake.append(RAW_QUARANTINE, fresh.cast(RAW_QUARANTINE.arrow_schema()))
-
-
-@dataclass(frozen=True)
-class StoredDays:
-    """What the portal's walk may ask about stored dossiers: counted once, by site and day."""
-
-    #: (site, axis) → sorted days and running counts.
-    days: Mapping[tuple[int, str], tuple[list[date], list[int]]]
-    waiting: Mapping[int, Sequence[date]]
-
-    @classmethod
-    def of(cls, lake: Lake) -> StoredDays:
-        """Count the newest version of every stored dossier of the portal."""
-        connection = lake.connect(RAW_PORTAL)
-        connection.execute(_NEWEST_SQL)
-        days: dict[tuple[int, str], tuple[list[date], list[int]]] = {}
-        for axis in ("submit", "receive"):
-            for site, day, count in _rows_of(connection, axis):
-                known = days.setdefault((int(site), axis), ([], []))
-                known[0].append(day)
-                known[1].append(count + (known[1][-1] if known[1] else 0))
-        waiting: dict[int, list[date]] = defaultdict(list)
-        for site, day in connection.sql(_WAITING_SQL).fetchall():
-            waiting[int(site)].append(day)
-        return cls(days, waiting)
-
-    def known(self, site: int, axis: str, first: date, last: date) -> int:
-        """How many stored dossiers have their day in [first, last]."""
-        days, running = self.days.get((site, axis), ([], []))
-        upper, lower = bisect_right(days, last), bisect_left(days, first)
-        return (running[upper - 1] if upper else 0) - (running[lower - 1] if lower else 0)
-
-    def unreceived(self, site: int, before: date) -> Sequence[date]:
-        """Submission days before `before` of dossiers neither received nor closed."""
-        return [day for day in self.waiting.get(site, ()) if day < before]
-
-
-_NEWEST_SQL = """
-    CREATE TEMP TABLE newest AS
-    SELECT "groupId" AS site, "dossierStatus" AS status, "releaseDate" AS released, "cancellingDate" AS cancelled,
-        CAST(try_strptime("submitDate", '%d/%m/%Y %H:%M:%S') AS DATE) AS submit,
-        CAST(try_strptime("receiveDate", '%d/%m/%Y %H:%M:%S') AS DATE) AS receive
-    FROM raw_portal QUALIFY row_number() OVER (PARTITION BY record_key ORDER BY extracted_at DESC) = 1
-"""
-_WAITING_SQL = """
-    SELECT DISTINCT site, submit FROM newest
-    WHERE receive IS NULL AND submit IS NOT NULL AND coalesce(released, '') = ''
-        AND status NOT IN ('denied', 'cancelled', 'unresolved', 'done') ORDER BY site, submit
-"""
-
-
-def _rows_of(connection: duckdb.DuckDBPyConnection, axis: str) -> list[tuple[str, date, int]]:
-    return connection.sql(
-        f"SELECT site, {axis}, count(*) FROM newest WHERE {axis} IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
-    ).fetchall()

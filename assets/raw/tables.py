@@ -6,9 +6,12 @@ not belong here: how they are filled (`extraction.py`).
 
 from __future__ import annotations
 
-from connectors.igate import DOSSIERS as ONESTOP_CONTRACT
+from connectors.files_map import SCHEMA_OF_FILES
+from connectors.igate_records import DOSSIERS as ONESTOP_CONTRACT
 from connectors.npsp_log import MESSAGES, PROGRESS
 from connectors.opencps import DOSSIERS as PORTAL_CONTRACT
+from connectors.profiled import SCHEMA as PROFILED_SCHEMA
+from warehouse.schema import Table
 from warehouse.tables import raw_table
 
 RAW_PORTAL = raw_table(
@@ -37,3 +40,23 @@ RAW_PROGRESS = raw_table(
 )
 #: Contract kind → table.
 RAW_TABLES = {"portal": RAW_PORTAL, "onestop": RAW_ONESTOP, "messages": RAW_MESSAGES, "progress": RAW_PROGRESS}
+
+
+def profiled_table(name: str | None = None) -> Table:
+    """`raw_profiled_<name>`, what the profiled system `name` says; without a name the shape that all share."""
+    return raw_table(
+        "raw_profiled" if name is None else f"raw_profiled_{name}",
+        vi="Hồ sơ như hệ thống kết nối bằng hồ sơ nguồn trả về" + (f" ({name})" if name else ""),
+        en="Dossiers as a system connected by a profile says them" + (f" ({name})" if name else ""),
+        fields=PROFILED_SCHEMA,
+    )
+
+
+def dropped_table(name: str) -> Table:
+    """The same of a source of files: what file and row a record stood in, and which slice it belongs to, beside it."""
+    return raw_table(
+        f"raw_profiled_{name}",
+        vi=f"Hồ sơ như các tệp được thả vào thư mục ghi ({name})",
+        en=f"Dossiers as dropped files say them ({name})",
+        fields=SCHEMA_OF_FILES,
+    )

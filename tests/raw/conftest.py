@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assets.raw.extraction import SourceCount, extract
-from connectors.settings import SourceSettings
+from connectors.sources import SourceSettings
 from orchestration.settings import load_province
 from sandbox.faults import FaultPlan
 from sandbox.population import DEFAULT_CLOCK, VIETNAM, Population, build_population

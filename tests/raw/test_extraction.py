@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import stamina
 
-from assets.raw import extraction
 from assets.raw.extraction import SourceCount, UnreachableSource, extract, probe
+from assets.raw.stored_days import StoredDays
 from assets.raw.tables import RAW_MESSAGES, RAW_ONESTOP, RAW_PORTAL, RAW_PROGRESS
 from connectors import opencps
-from connectors.settings import MessageLogSettings, SourceSettings
+from connectors.settings import MessageLogSettings
+from connectors.sources import SourceSettings
 from sandbox.people import people
 from sandbox.population import VIETNAM, Population
 from sandbox.portal import PortalIndex
@@ -252,7 +253,7 @@ def test_progress_is_told_while_it_happens(home: Home, monkeypatch: pytest.Monke
         now=NOW,
         on_progress=lambda name, rows: heard.append((name, rows)),
     )
-    assert len(heard) == 3  # the overlap before September, September, October
+    assert len(heard) == 4  # the overlap before September, September, October; the zone of the index
     assert [rows for _, rows in heard] == sorted(rows for _, rows in heard)
 
 
@@ -292,7 +293,7 @@ def test_a_probe_names_the_key_at_fault(
 
 def test_stored_days_answer_what_the_portal_walk_asks(home: Home) -> None:
     home.night("n1", source="portal")
-    days = extraction.StoredDays.of(home.lake)
+    days = StoredDays.of(home.lake)
     rows = home.lake.read(RAW_PORTAL).to_pylist()
     site = int(rows[0]["groupId"])
     expected = sum(

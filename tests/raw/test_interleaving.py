@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import msgspec
+import pytest
 import stamina
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from assets.raw.tables import RAW_ONESTOP, RAW_PORTAL
 from connectors import igate, opencps
 from connectors.loop import Loop
 from connectors.protocol import Call, Reply, SourceError
-from connectors.settings import SourceSettings
+from connectors.sources import SourceSettings
 from tests.connectors.test_igate import settings as onestop_settings
 from tests.connectors.test_opencps import asked
 from tests.connectors.test_opencps import settings as portal_settings
@@ -51,12 +52,12 @@ def answering(respond: Respond) -> Iterator[None]:
         return respond(call)
 
     @asynccontextmanager
-    async def portal(configured: Any, store: Any) -> AsyncIterator[opencps.Portal]:
-        yield opencps.Portal(configured, Loop.over(send, configured.manners), store)
+    async def portal(configured: Any, store: Any, *, positions: Any) -> AsyncIterator[opencps.Portal]:
+        yield opencps.Portal(configured, Loop.over(send, configured.manners), store, positions)
 
     @asynccontextmanager
-    async def onestop(configured: Any, *, known: int) -> AsyncIterator[igate.OneStop]:
-        yield igate.OneStop(configured, Loop.over(send, configured.manners), known)
+    async def onestop(configured: Any, *, known: int, positions: Any) -> AsyncIterator[igate.OneStop]:
+        yield igate.OneStop(configured, Loop.over(send, configured.manners), known, positions)
 
     with (
         mock.patch.object(opencps, "connect", portal),
@@ -141,6 +142,7 @@ class ChangingPortal:
 CHANGES = st.lists(st.tuples(st.sampled_from(["none", "insert", "update", "shuffle"]), st.integers(0, 20)), max_size=12)
 
 
+@pytest.mark.slow
 @FEW
 @given(count=st.integers(0, 7), page_rows=st.integers(1, 4), changes=CHANGES)
 def test_a_portal_that_changes_between_pages(count: int, page_rows: int, changes: list[tuple[str, int]]) -> None:
@@ -208,6 +210,7 @@ class ChangingOneStop:
 MOVES = st.lists(st.tuples(st.sampled_from(["none", "insert", "update", "delete"]), st.integers(0, 20)), max_size=12)
 
 
+@pytest.mark.slow
 @FEW
 @given(count=st.integers(1, 7), page_rows=st.integers(1, 4), moves=MOVES, counted=st.booleans())
 def test_a_one_stop_system_that_changes_between_pages(
