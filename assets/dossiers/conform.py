@@ -13,9 +13,9 @@ night that changed nothing writes nothing. Killed anywhere, the next night does 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from importlib import resources
 from pathlib import Path
 
@@ -23,17 +23,22 @@ import duckdb
 
 from assets.dossiers.meanings import MeaningError, load_agencies, load_codes
 from assets.dossiers.precedence import facts_sql
-from assets.raw.tables import RAW_MESSAGES, RAW_ONESTOP, RAW_PORTAL, RAW_PROGRESS
+from assets.dossiers.profiled import Profiled
+from assets.raw.tables import RAW_MESSAGES, RAW_ONESTOP, RAW_PORTAL, RAW_PROGRESS, profiled_table
+from warehouse.calendar import RECEPTION_SECONDS, OfficeHours, define_macros
 from warehouse.database import Database
 from warehouse.lake import Lake
 from warehouse.schema import Table
 from warehouse.tables import (
+    CORE_CALENDAR,
+    CORE_CLAIM,
     CORE_COMPONENT,
     CORE_CROSSWALK,
     CORE_DOSSIER,
     CORE_PAYMENT,
     CORE_PROCEDURE,
     CORE_STEP,
+    CORE_SUCCESSION,
     CORE_SUPPLEMENT,
     CORE_UNIT,
     RAW_QUARANTINE,
@@ -48,7 +53,9 @@ RAW_BY_SOURCE: Mapping[str, Table] = {
 }
 _MATCHED = ("portal", "onestop", "messages")
 #: The tables that conforming writes, in the order in which it writes them.
-CONFORMED = (CORE_CROSSWALK, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_STEP, CORE_SUPPLEMENT)
+CONFORMED = (CORE_CROSSWALK, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_STEP, CORE_SUPPLEMENT, CORE_CLAIM)
+#: What conforming needs to be there: units and their successors, procedures, working days.
+REFERENCE = (CORE_UNIT, CORE_SUCCESSION, CORE_PROCEDURE, CORE_CALENDAR)
 _CURSOR = ("conform", "raw")
 
 
@@ -69,13 +76,17 @@ class ConformCount:
 
 @dataclass(frozen=True, kw_only=True)
 class ConformResult:
-    """What a night's conforming did; `months` are the storage months of core_dossier rewritten."""
+    """What a night's conforming did; `months` are the storage months of core_dossier rewritten.
+
+    `new_codes` are sentences for the operator: codes without a meaning that no record carried before tonight.
+    """
 
     counts: tuple[ConformCount, ...]
     dossiers: int
     changed: int
     months: tuple[str, ...]
     data_version: str
+    new_codes: tuple[str, ...]
 
 
 def conform(
@@ -86,32 +97,46 @@ def conform(
     codes: Path,
     night: str,
     zones: Mapping[str, str] | None = None,
+    profiled: Sequence[Profiled] = (),
+    office_hours: OfficeHours | None = None,
+    cut_off: time | None = None,
 ) -> ConformResult:
-    """Bring the core tables up to date with the raw ones; needs core_unit and core_procedure.
+    """Bring the core tables up to date with the raw ones; needs the tables of `REFERENCE`.
 
-    `zones` names the time zone that each source writes local times in (Asia/Ho_Chi_Minh unless
-    said). Raises what reading the two CSV files raises, naming file and line.
+    `zones` names the time zone that each source writes local times in (Asia/Ho_Chi_Minh unless said);
+    `profiled` are the systems connected by a profile; `office_hours` and `cut_off` are those that
+    core_calendar was made for. Raises what reading the two CSV files raises, naming file and line.
     """
-    connection = lake.connect(*RAW_BY_SOURCE.values(), *CONFORMED, CORE_UNIT, CORE_PROCEDURE, RAW_QUARANTINE)
-    meanings = _load_meanings(connection, agencies=agencies, codes=codes, lake=lake)
+    for table in CONFORMED:
+        lake.renew(table, note={"night": night})
+    raw = {**RAW_BY_SOURCE, **{each.name: each.table for each in profiled}}
+    connection = lake.connect(*raw.values(), profiled_table(), *CONFORMED, *REFERENCE, RAW_QUARANTINE)
+    arithmetic = resources.files("warehouse").joinpath("calendar.sql").read_text(encoding="utf-8")
+    working = f"{office_hours or OfficeHours()} {cut_off} {arithmetic}"
+    meanings = _load_meanings(connection, agencies=agencies, codes=codes, lake=lake, working=working, profiled=profiled)
     seen = database.cursor(*_CURSOR)
     position = dict(seen.position) if seen else {}
-    _prepare(connection, since={} if position.get("meanings") != meanings else position)
-    _claims(connection, zones or {})
+    _prepare(connection, profiled, since={} if position.get("meanings") != meanings else position)
+    _claims(connection, zones or {}, profiled)
     _match(connection)
     _run(connection, "merged", {"zone_messages": _zone(zones, "messages")}, facts=facts_sql())
+    _run(connection, "timed")
+    define_macros(connection, office_hours=office_hours or OfficeHours(), cut_off=cut_off)
+    _run(connection, "deadlines", {"reception_seconds": str(RECEPTION_SECONDS)})
+    _run(connection, "dossier")
     _settle(connection)
     months = [_rewrite(lake, connection, table, night=night) for table in CONFORMED][1]
-    _quarantine(lake, connection, night=night)
+    new_codes = _quarantine(lake, connection, night=night)
     result = ConformResult(
-        counts=tuple(_count(connection, source) for source in RAW_BY_SOURCE),
+        counts=tuple(_count(connection, name) for name in raw),
         dossiers=_number(lake.connect(CORE_DOSSIER), "SELECT count(*) FROM core_dossier"),
         changed=_number(connection, "SELECT count(*) FROM changed_dossier"),
         months=months,
         data_version=lake.fingerprint(CORE_DOSSIER),
+        new_codes=new_codes,
     )
     database.move_cursor(
-        *_CURSOR, _watermarks(connection) | {"meanings": meanings}, lake_version=lake.version(CORE_DOSSIER)
+        *_CURSOR, _watermarks(connection, raw) | {"meanings": meanings}, lake_version=lake.version(CORE_DOSSIER)
     )
     return result
 
@@ -140,18 +165,43 @@ def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     return int(connection.execute(query).fetchall()[0][0])
 
 
-def _load_meanings(connection: duckdb.DuckDBPyConnection, *, agencies: Path, codes: Path, lake: Lake) -> str:
+def _load_meanings(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    agencies: Path,
+    codes: Path,
+    lake: Lake,
+    working: str,
+    profiled: Sequence[Profiled],
+) -> str:
     """Register code_map and agency_map; return a hash of everything that gives codes a meaning."""
     _run(connection, "macros")
     connection.register("agencies_said", load_agencies(agencies))
     connection.execute(
         "CREATE TEMP TABLE agency_map AS SELECT source, agency_key(agency) AS agency, unit_code FROM agencies_said"
     )
+    for each in profiled:
+        connection.execute(
+            "INSERT INTO agency_map SELECT $role, agency_key($name || ':' || agency), unit_code FROM agencies_said "
+            "WHERE source = $name",
+            {"role": each.role, "name": each.name},
+        )
     _refuse_unknown_units(connection, agencies)
     connection.register("codes_said", load_codes(codes))
     connection.execute("CREATE TEMP TABLE code_map AS SELECT source, kind, code, value FROM codes_said")
-    parts = [agencies.read_bytes(), codes.read_bytes(), *(_sql(name).encode() for name in _SQL_FILES)]
-    reference = [lake.fingerprint(CORE_UNIT).encode(), lake.fingerprint(CORE_PROCEDURE).encode()]
+    for each in profiled:
+        each.register_codes(connection)
+    # With other columns (a newer version of the program) everything is conformed again from the raw tables.
+    columns = [",".join((table.name, *table.column_names)).encode() for table in CONFORMED]
+    parts = [
+        agencies.read_bytes(),
+        codes.read_bytes(),
+        *columns,
+        *(_sql(name).encode() for name in _SQL_FILES),
+        working.encode(),
+        *(each.fingerprint().encode() for each in profiled),
+    ]
+    reference = [lake.fingerprint(table).encode() for table in REFERENCE]
     return hashlib.sha256(b"\0".join([*parts, *reference, facts_sql().encode()])).hexdigest()
 
 
@@ -172,28 +222,37 @@ _SQL_FILES = (
     "claims_portal",
     "claims_onestop",
     "claims_messages",
+    "claims_profiled",
     "coded",
     "membership",
     "merged",
+    "timed",
+    "deadlines",
+    "dossier",
     "settled",
 )
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, *, since: Mapping[str, str]) -> None:
-    """Find tonight's records: newest versions, what is touched, and what that reaches."""
+def _prepare(connection: duckdb.DuckDBPyConnection, profiled: Sequence[Profiled], *, since: Mapping[str, str]) -> None:
+    """Find tonight's records: newest versions, what is touched, and what that reaches.
+
+    `latest_*` holds the newest version of every record, `newest_*` those that are still there.
+    """
+    touched = []
     for source, table in RAW_BY_SOURCE.items():
-        # A message log can bring several versions of a record in one batch; their place in it tells the order.
-        order = "extracted_at DESC" + (", position DESC" if "position" in table.column_names else "")
-        connection.execute(
-            f"CREATE TEMP VIEW newest_{source} AS SELECT * FROM {table.name} "
-            f"QUALIFY row_number() OVER (PARTITION BY record_key ORDER BY {order}) = 1"
-        )
-    touched = " UNION ALL ".join(
-        f"SELECT '{source}' AS source, record_key FROM newest_{source} "
-        f"WHERE extracted_at > TIMESTAMPTZ '{since.get(source, '1900-01-01T00:00:00+00:00')}'"
-        for source in RAW_BY_SOURCE
+        _latest(connection, source, table)
+        connection.execute(f"CREATE TEMP VIEW newest_{source} AS SELECT * FROM latest_{source} WHERE NOT is_gone")
+        touched.append((source, source, f"latest_{source}"))
+    for each in profiled:
+        _latest(connection, each.table.name, each.table)
+        touched.append((each.name, each.role, f"latest_{each.table.name}"))
+    connection.execute(f"CREATE TEMP VIEW newest_profiled AS {_profiled_sql(profiled)}")
+    parts = " UNION ALL ".join(
+        f"SELECT '{name}' AS system, '{source}' AS source, record_key FROM {view} "
+        f"WHERE extracted_at > TIMESTAMPTZ '{since.get(name, '1900-01-01T00:00:00+00:00')}'"
+        for name, source, view in touched
     )
-    connection.execute(f"CREATE TEMP TABLE touched AS {touched}")
+    connection.execute(f"CREATE TEMP TABLE touched AS {parts}")
     _run(connection, "identifiers")
     # A step touches its dossier: whoever carries its code is reached too.
     connection.execute("""
@@ -208,6 +267,27 @@ def _prepare(connection: duckdb.DuckDBPyConnection, *, since: Mapping[str, str])
     """)
     while _reach_further(connection):
         pass
+
+
+def _latest(connection: duckdb.DuckDBPyConnection, name: str, table: Table) -> None:
+    # A message log can bring several versions of a record in one batch; their place in it tells the order.
+    order = "extracted_at DESC" + (", position DESC" if "position" in table.column_names else "")
+    connection.execute(
+        f"CREATE TEMP VIEW latest_{name} AS SELECT * REPLACE (coalesce(is_gone, false) AS is_gone) FROM {table.name} "
+        f"QUALIFY row_number() OVER (PARTITION BY record_key ORDER BY {order}) = 1"
+    )
+
+
+def _profiled_sql(profiled: Sequence[Profiled]) -> str:
+    """Newest records of every profiled system that are still there, with the system's name and role."""
+    columns = ", ".join(f'"{name}"' for name in profiled_table().column_names)
+    nothing = f"SELECT '' AS system, '' AS source, {columns} FROM {profiled_table().name} WHERE false"
+    parts = (
+        f"SELECT '{each.name}', '{each.role}', {columns} FROM latest_{each.table.name} "
+        "WHERE NOT is_gone AND coalesce(lower(trim(is_deleted)), '') IN ('', '0', 'false')"
+        for each in profiled
+    )
+    return " UNION ALL ".join((nothing, *parts))
 
 
 def _reach_further(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -226,7 +306,7 @@ def _reach_further(connection: duckdb.DuckDBPyConnection) -> bool:
     return _number(connection, "SELECT count(*) FROM reach") > before
 
 
-def _claims(connection: duckdb.DuckDBPyConnection, zones: Mapping[str, str]) -> None:
+def _claims(connection: duckdb.DuckDBPyConnection, zones: Mapping[str, str], profiled: Sequence[Profiled]) -> None:
     parameters = {f"zone_{source}": _zone(zones, source) for source in _MATCHED}
     for source in _MATCHED:
         connection.execute(
@@ -234,6 +314,12 @@ def _claims(connection: duckdb.DuckDBPyConnection, zones: Mapping[str, str]) -> 
             f"SEMI JOIN reach ON reach.source = '{source}' AND reach.record_key = newest_{source}.record_key"
         )
         _run(connection, f"claims_{source}", parameters)
+    connection.execute("CREATE TEMP TABLE claims_profiled AS SELECT * FROM claims_messages WHERE false")
+    connection.execute(
+        "CREATE TEMP TABLE current_profiled AS SELECT * FROM newest_profiled SEMI JOIN reach USING (source, record_key)"
+    )
+    for each in profiled:
+        connection.execute(each.claims_sql(_sql("claims_profiled")))
     _run(connection, "coded")
 
 
@@ -291,7 +377,9 @@ def _settle(connection: duckdb.DuckDBPyConnection) -> None:
             f"(SELECT {columns} FROM fresh_{table.name} EXCEPT ALL SELECT {columns} FROM held_{table.name}) UNION ALL "
             f"(SELECT {columns} FROM held_{table.name} EXCEPT ALL SELECT {columns} FROM fresh_{table.name})"
         )
-    changed = " UNION ".join(f"SELECT dossier_key FROM difference_{table.name}" for table in CONFORMED)
+    # A claim also says when it was stored; that alone does not make its dossier another one.
+    facts = [table for table in CONFORMED if table is not CORE_CLAIM]
+    changed = " UNION ".join(f"SELECT dossier_key FROM difference_{table.name}" for table in facts)
     connection.execute(f"CREATE TEMP TABLE changed_dossier AS {changed}")
 
 
@@ -314,24 +402,40 @@ def _rewrite(lake: Lake, connection: duckdb.DuckDBPyConnection, table: Table, *,
     return months
 
 
-def _quarantine(lake: Lake, connection: duckdb.DuckDBPyConnection, *, night: str) -> None:
-    """Replace the conform stage's quarantine: what still has no meaning, and nothing else."""
-    _run(connection, "quarantine", {"now": datetime.now(UTC).isoformat()})
+def _quarantine(lake: Lake, connection: duckdb.DuckDBPyConnection, *, night: str) -> tuple[str, ...]:
+    """Replace the conform stage's quarantine: what still has no meaning, and nothing else.
+
+    Returns what is told of codes that no record carried before: each once, whatever the number of records.
+    """
     columns = ", ".join(f'"{name}"' for name in RAW_QUARANTINE.column_names)
+    _run(connection, "quarantine", {"now": datetime.now(UTC).isoformat()}, columns=columns)
+    told = connection.execute(_NEW_CODES).fetchall()
     rows = connection.sql(f"SELECT {columns} FROM quarantine_now").to_arrow_table()
     lake.replace_if_different(RAW_QUARANTINE, rows, note={"night": night})
+    return tuple(f"{detail} ({count} bản ghi chờ)" for detail, count in told)
 
 
-def _count(connection: duckdb.DuckDBPyConnection, source: str) -> ConformCount:
-    read = _number(connection, f"SELECT count(*) FROM touched WHERE source = '{source}'")
+#: A step that waits for its dossier carries no new code.
+_NEW_CODES = """
+    SELECT n.detail, count(*) FROM quarantine_now AS n
+    WHERE n.stage = 'conform' AND n.reason <> 'progress_before_dossier' AND NOT EXISTS (
+        SELECT 1 FROM raw_quarantine AS q
+        WHERE q.stage = 'conform' AND q.source = n.source AND q.reason = n.reason AND q.excerpt = n.excerpt
+    )
+    GROUP BY n.source, n.reason, n.detail ORDER BY n.source, n.reason, n.detail
+"""
+
+
+def _count(connection: duckdb.DuckDBPyConnection, system: str) -> ConformCount:
+    read = _number(connection, f"SELECT count(*) FROM touched WHERE system = '{system}'")
     held_back = _number(
         connection,
-        f"SELECT count(*) FROM touched AS t WHERE source = '{source}' AND EXISTS "
+        f"SELECT count(*) FROM touched AS t WHERE system = '{system}' AND EXISTS "
         "(SELECT 1 FROM problems AS p WHERE p.source = t.source AND p.record_key = t.record_key)",
     )
-    stored = _number(connection, _STORED_STEPS if source == "progress" else _STORED.format(source=source))
+    stored = _number(connection, _STORED_STEPS if system == "progress" else _STORED.format(system=system))
     return ConformCount(
-        source=source,
+        source=system,
         rows_read=read,
         rows_stored=stored,
         rows_unchanged=read - held_back - stored,
@@ -340,8 +444,11 @@ def _count(connection: duckdb.DuckDBPyConnection, source: str) -> ConformCount:
 
 
 _STORED = (
-    "SELECT count(*) FROM touched SEMI JOIN (SELECT source, record_key FROM membership SEMI JOIN changed_dossier "
-    "USING (dossier_key)) AS m USING (source, record_key) WHERE source = '{source}'"
+    "SELECT count(*) FROM touched SEMI JOIN (SELECT source, record_key FROM "
+    # A record that is gone has left its dossier: it counts where it stood.
+    "(SELECT source, record_key, dossier_key FROM membership UNION ALL "
+    "SELECT source, record_key, dossier_key FROM held_core_crosswalk) SEMI JOIN changed_dossier "
+    "USING (dossier_key)) AS m USING (source, record_key) WHERE system = '{system}'"
 )
 _STORED_STEPS = """
     SELECT count(*) FROM touched JOIN newest_progress AS n ON touched.source = 'progress'
@@ -353,10 +460,10 @@ _STORED_STEPS = """
 """
 
 
-def _watermarks(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def _watermarks(connection: duckdb.DuckDBPyConnection, raw: Mapping[str, Table]) -> dict[str, str]:
     """Newest storing instant seen per source: what came after it is touched next time."""
     marks = {}
-    for source, table in RAW_BY_SOURCE.items():
+    for source, table in raw.items():
         newest = connection.execute(f"SELECT max(extracted_at) FROM {table.name}").fetchall()[0][0]
         if newest is not None:
             marks[source] = newest.isoformat()

@@ -19,6 +19,8 @@ VALUES: Mapping[str, frozenset[str]] = {
     "channel": frozenset(CHANNELS),
     "service_level": frozenset(SERVICE_LEVELS),
     "payment_method": frozenset(("online", "cash", "transfer")),
+    # Databases that a message says were asked (DSKetNoiCSDL); only the population's counts (formula 4.5).
+    "database": frozenset(("population",)),
 }
 
 

@@ -6,7 +6,7 @@ says the fact (see the claims_*.sql files).
 Why these orders: the one-stop system is where officers work, so it knows handling first; the portal
 saw the submission itself, while some senders copy the reception date into NgayNopHoSo (systems 3.2);
 a message may carry a random substitute for the dossier's code (systems fact 10), so its code comes last;
-digitised, reused and VNeID flags exist in the message log only (systems fact 8).
+digitised, reused and VNeID flags exist in the message log (systems fact 8) and where a profile gives them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class Fact:
 
 
 _HANDLING: tuple[Source, ...] = ("onestop", "portal", "messages")
+#: Of the native sources only the message log says these; a profiled system may, in the place of its role.
+_FLAGS: tuple[Source, ...] = ("messages", "onestop", "portal")
 
 PRECEDENCE = (
     Fact(name="dossier_code", claim="code", order=_HANDLING),
@@ -47,6 +49,7 @@ PRECEDENCE = (
     Fact(name="status_code", claim="status_code", order=_HANDLING, rule="block"),
     Fact(name="completed_at", claim="completed_at", order=_HANDLING, rule="block"),
     Fact(name="returned_at", claim="returned_at", order=_HANDLING, rule="block"),
+    Fact(name="denied_at", claim="denied_at", order=_FLAGS),
     Fact(name="created_at", claim="created_at", order=("portal", "onestop", "messages")),
     Fact(name="submitted_at", claim="submitted_at", order=("portal", "onestop", "messages")),
     Fact(name="received_at", claim="received_at", order=_HANDLING),
@@ -60,10 +63,11 @@ PRECEDENCE = (
     ),
     Fact(name="payments", claim="payments", order=("onestop", "portal"), rule="list", names_source=True),
     Fact(name="fees", claim="fees", order=("messages", "onestop", "portal"), rule="list"),
-    Fact(name="has_result", claim="has_result", order=("messages", "portal")),
-    Fact(name="paid_online_code", claim="paid_online_code", order=("messages",)),
-    Fact(name="is_vneid_verified", claim="is_vneid_verified", order=("messages",)),
-    Fact(name="supplements", claim="supplements", order=("messages",), rule="list", names_source=True),
+    Fact(name="has_result", claim="has_result", order=("messages", "portal", "onestop")),
+    Fact(name="paid_online_code", claim="paid_online_code", order=_FLAGS),
+    Fact(name="is_vneid_verified", claim="is_vneid_verified", order=_FLAGS),
+    Fact(name="is_population_data_used", claim="is_population_data_used", order=_FLAGS),
+    Fact(name="supplements", claim="supplements", order=_FLAGS, rule="list", names_source=True),
 )
 
 

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import md5
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import pyarrow as pa
 
 from assets.dossiers.conform import RAW_BY_SOURCE, ConformResult, conform
 from tests.rows import table_rows
+from warehouse.calendar import Calendar
 from warehouse.database import Database
 from warehouse.lake import Lake
-from warehouse.reference import procedure_table, unit_table
-from warehouse.tables import CORE_DOSSIER, CORE_PROCEDURE, CORE_UNIT, RAW_QUARANTINE
+from warehouse.reference import reference_tables
+from warehouse.schema import Table
+from warehouse.tables import CORE_DOSSIER, RAW_QUARANTINE
 
 PROCEDURE = "1.001193"
 AGENCIES = """source,agency,unit_code
@@ -109,6 +115,15 @@ def progress(code: str, at: str, status: str = "4") -> dict[str, Any]:
     return {"record_key": f"{code}|{at}|{status}", "MaHoSo": code, "ThoiDiemXuLy": at, "TrangThai": status}
 
 
+@cache
+def _reference() -> tuple[tuple[Table, pa.Table], ...]:
+    """The official reference data with one department; the same for every world."""
+    with TemporaryDirectory() as folder:
+        departments = Path(folder) / "departments.csv"
+        departments.write_text("code,name,valid_from,valid_to\nH15.SNV,Sở Nội vụ,,\n", encoding="utf-8")
+        return tuple(reference_tables("H15", departments, Calendar.load()))
+
+
 @dataclass
 class World:
     """A home to conform in; `night` stores records as a night's extraction would and conforms them."""
@@ -123,10 +138,8 @@ class World:
     def __post_init__(self) -> None:
         self.lake = Lake(str(self.folder / "lake"))
         self.database = Database.open(f"sqlite:///{self.folder / 'thuocdo.db'}")
-        departments = self.folder / "departments.csv"
-        departments.write_text("code,name,valid_from,valid_to\nH15.SNV,Sở Nội vụ,,\n", encoding="utf-8")
-        self.lake.replace(CORE_UNIT, unit_table("H15", departments))
-        self.lake.replace(CORE_PROCEDURE, procedure_table())
+        for table, rows in _reference():
+            self.lake.replace(table, rows)
 
     def store(self, **records: list[dict[str, Any]]) -> None:
         """Append records to their raw tables, one instant per night."""

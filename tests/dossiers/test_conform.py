@@ -14,6 +14,7 @@ from assets.dossiers.conform import ConformCount
 from assets.dossiers.meanings import MeaningError
 from tests.dossiers.records import World, message, onestop, portal, progress
 from warehouse.tables import (
+    CORE_CLAIM,
     CORE_COMPONENT,
     CORE_CROSSWALK,
     CORE_DOSSIER,
@@ -24,7 +25,16 @@ from warehouse.tables import (
 )
 
 CODE = "H15.07-261001-0001"
-_CORE = (CORE_CROSSWALK, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_STEP, CORE_SUPPLEMENT, RAW_QUARANTINE)
+_CORE = (
+    CORE_CROSSWALK,
+    CORE_DOSSIER,
+    CORE_COMPONENT,
+    CORE_PAYMENT,
+    CORE_STEP,
+    CORE_SUPPLEMENT,
+    CORE_CLAIM,
+    RAW_QUARANTINE,
+)
 
 
 @pytest.fixture
@@ -366,6 +376,161 @@ def test_the_newest_message_of_a_batch_speaks(world: World) -> None:
     assert world.dossiers()[CODE]["status_code"] == 10
 
 
+def _claims(world: World) -> dict[tuple[str, str], dict[str, Any]]:
+    """core_claim by source and record."""
+    rows = world.lake.read(CORE_CLAIM).to_pylist()
+    keyed = {(row["source"], row["record_key"]): row for row in rows}
+    assert len(keyed) == len(rows)
+    return keyed
+
+
+def test_a_claim_is_what_one_source_says_in_the_houses_codes(world: World) -> None:
+    """Three sources disagree on everything; each keeps its own words, whoever is believed in core_dossier."""
+    world.night(
+        portal=[
+            portal(
+                1,
+                systemId=5,
+                referenceUid="g09.20-20261001-0092637",
+                dossierNo=" h15.07-261001-0001",
+                serviceLevel=4,
+                govAgencyCode="H15.133",
+                online="true",
+                submitDate="30/09/2026 23:30:00",
+                receiveDate="01/10/2026 09:00:00",
+                dueDate="15/10/2026 17:00:00",
+                modifiedDate="02/10/2026 08:00:00",
+            )
+        ],
+        onestop=[
+            onestop(
+                "a1",
+                code=CODE,
+                dossierStatusId=9,
+                completedDate="2026-10-09T02:00:00.000+0000",
+                returnedDate="2026-10-10T09:00:00.000+0700",
+                updatedDate="2026-10-10T09:00:00.000+0700",
+            )
+        ],
+        messages=[
+            message(CODE, KenhThucHien="", TrangThaiHoSo="9", NgayTuChoi="20261003090000", NgayHenTra="20261016170000")
+        ],
+    )
+    claims = _claims(world)
+    assert {row["dossier_key"] for row in claims.values()} == {CODE}
+    assert {row["lake_month"] for row in claims.values()} == {"2026-10"}
+    said, empty = claims["portal", "10101:1"], ("completed_at", "returned_at", "denied_at", "has_result")
+    assert (said["code"], said["other_code"]) == (CODE, "G09.20-20261001-0092637")
+    assert (said["unit_code"], said["procedure_code"], said["channel"]) == ("H15.24133", "1.001193", "online")
+    assert (said["status_code"], said["service_level"]) == (4, "full")
+    assert said["submitted_at"] == datetime(2026, 9, 30, 16, 30, tzinfo=UTC)
+    assert said["received_at"] == datetime(2026, 10, 1, 2, 0, tzinfo=UTC)
+    assert said["due_at"] == datetime(2026, 10, 15, 10, 0, tzinfo=UTC)
+    assert said["modified_at"] == datetime(2026, 10, 2, 1, 0, tzinfo=UTC)
+    assert [said[name] for name in empty] == [None] * 4
+    said = claims["onestop", "a1"]
+    assert (said["code"], said["other_code"], said["service_level"]) == (CODE, None, None)
+    assert (said["unit_code"], said["channel"], said["status_code"]) == ("H15.SNV", "direct", 10)
+    assert said["completed_at"] == datetime(2026, 10, 9, 2, 0, tzinfo=UTC)
+    assert said["returned_at"] == datetime(2026, 10, 10, 2, 0, tzinfo=UTC)
+    assert (said["submitted_at"], said["due_at"], said["denied_at"]) == (None, None, None)
+    said = claims["messages", CODE]
+    assert (said["channel"], said["status_code"], said["completed_at"]) == ("direct", 9, None)
+    assert said["denied_at"] == datetime(2026, 10, 3, 2, 0, tzinfo=UTC)
+    assert said["due_at"] == datetime(2026, 10, 16, 10, 0, tzinfo=UTC)
+    # A message does not say when it was last changed: when it was stored is all that is known.
+    assert said["modified_at"] == said["extracted_at"] == datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def test_every_matched_record_has_one_claim_and_no_other_has(world: World) -> None:
+    """Two copies of the portal are two claims; what is in quarantine says nothing; a step is no claim."""
+    world.night(
+        portal=[portal(1, referenceUid="u-1", dossierNo=CODE), portal(2, referenceUid="u-1")],
+        onestop=[onestop("a1", code=CODE, dossierStatusId=77)],
+        messages=[message(CODE)],
+        progress=[progress(CODE, "20261001090000")],
+    )
+    assert {key: row["dossier_key"] for key, row in _claims(world).items()} == {
+        ("portal", "10101:1"): CODE,
+        ("portal", "10101:2"): CODE,
+        ("messages", CODE): CODE,
+    }
+    assert _claims(world).keys() == _crosswalk(world).keys()
+    world.codes += "onestop,status,77,9\n"
+    world.conform()
+    assert _claims(world)["onestop", "a1"]["status_code"] == 9
+
+
+def test_a_claim_follows_its_record_to_another_dossier(world: World) -> None:
+    world.night(portal=[portal(1, dossierStatus="", submitDate="30/09/2026 10:00:00")])
+    assert _claims(world)["portal", "10101:1"]["dossier_key"] == "portal:10101:1"
+    world.night(portal=[portal(1, dossierNo=CODE, receiveDate="02/10/2026 08:00:00")])
+    ((key, row),) = _claims(world).items()
+    assert (key, row["dossier_key"], row["lake_month"]) == (("portal", "10101:1"), CODE, "2026-10")
+
+
+def test_a_claim_says_paid_online_and_result_only_where_its_source_can_say(world: World) -> None:
+    """Message: the flag, 1 and 2 are online; 3 and blank are not; without the flag it cannot say. The others: payments.
+
+    Results: a message by its list (null says nothing), the portal by its files once they were read, the one-stop
+    system never.
+    """
+    online = {"paymentMethodName": "VNPT Pay", "fees": [{"id": "1", "amount": 5.0, "paid": 5.0}]}
+    settled = {"feeAmount": 5, "paymentAmount": 5, "paymentStatus": 5, "paymentMethod": "KeyPayDVCQG"}
+    scan = {"dossierPartType": 1, "fileSize": 10, "removed": False, "eForm": False}
+    world.night(
+        portal=[
+            portal(1, dossierNo="A-261001-0001", payment=settled, files=[scan | {"dossierPartType": 2}]),
+            portal(2, dossierNo="A-261001-0002", payment=settled | {"feeAmount": 0, "paymentAmount": 0}, files=[scan]),
+            portal(3, dossierNo="A-261001-0003"),
+        ],
+        onestop=[
+            onestop("o1", code="A-261001-0001", **online),
+            onestop("o2", code="A-261001-0002", **(online | {"paymentMethodName": "Tiền mặt"})),
+            onestop("o3", code="A-261001-0003", fees=[]),
+        ],
+        messages=[
+            *(message(f"A-261001-000{n}", DuocThanhToanTrucTuyen=str(n)) for n in (1, 2, 3)),
+            message("A-261001-0004", DuocThanhToanTrucTuyen="", DanhSachGiayToKetQua=[]),
+            message("A-261001-0005", DanhSachGiayToKetQua=[{"MaGiayToKetQua": "KQ", "hasFile": True}]),
+        ],
+    )
+    said = {key: (row["is_paid_online"], row["has_result"]) for key, row in _claims(world).items()}
+    assert said == {
+        ("portal", "10101:1"): (True, True),
+        ("portal", "10101:2"): (False, False),
+        ("portal", "10101:3"): (None, None),
+        ("onestop", "o1"): (True, None),
+        ("onestop", "o2"): (False, None),
+        ("onestop", "o3"): (None, None),
+        ("messages", "A-261001-0001"): (True, None),
+        ("messages", "A-261001-0002"): (True, None),
+        ("messages", "A-261001-0003"): (False, None),
+        ("messages", "A-261001-0004"): (False, False),
+        ("messages", "A-261001-0005"): (None, True),
+    }
+
+
+def test_a_record_stored_again_renews_its_claim_and_changes_no_dossier(world: World) -> None:
+    world.night(onestop=[onestop("a1", code=CODE)], messages=[message(CODE)])
+    result = world.night(onestop=[onestop("a1", code=CODE, acceptedDate="2026-10-01T01:00:00.000+0000")])
+    assert (result.changed, result.months) == (0, ())
+    claims = _claims(world)
+    assert claims["onestop", "a1"]["extracted_at"] == datetime(2026, 11, 3, tzinfo=UTC)
+    assert claims["messages", CODE]["extracted_at"] == datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def test_a_request_that_nobody_saw_answered_leaves_the_promise_in_force(world: World) -> None:
+    """Rule 2.2 holds the end against NgayHenTra and subtracts the time waited; the promise before the request
+    stands in for it only so that a wait is not given twice (note of on-time 766-2.1). Here the office works on
+    again and has moved the promise, but the answer's time was never sent: no wait is given, so the promise in
+    force is the deadline. Held against the old one, the dossier is late weeks before the day that was promised.
+    """
+    asked = {"NgayBoSung": "20261005090000", "NgayTiepNhanBoSung": "", "NgayHenTraTruoc": "20261008170000"}
+    world.night(messages=[message(CODE, NgayHenTra="20261020170000", DanhSachHoSoBoSung=[asked])])
+    assert world.dossiers()[CODE]["deadline_at"] == datetime(2026, 10, 20, 10, 0, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("table", "line", "says"),
     [
@@ -389,3 +554,55 @@ def test_a_mistake_in_a_table_of_meanings_is_told_with_file_and_line(
         world.conform()
     assert says in str(caught.value)
     assert f"{table}.csv" in str(caught.value)
+
+
+def _fee_lines(amounts: list[str]) -> list[dict[str, str]]:
+    return [{"MaPhiLePhi": "P", "HinhThucThu": "1", "Gia": amount} for amount in amounts]
+
+
+def test_a_fee_line_above_0_is_a_fee_amount(world: World) -> None:
+    """Hai dòng phí, một dòng bằng 0: có phí; chỉ dòng bằng 0 hoặc không dòng nào: không."""
+    lines = {"1": ["0", "8000"], "2": ["0"], "3": []}
+    world.night(
+        messages=[message(f"H15.07-261001-000{n}", DanhSachLePhi=_fee_lines(said)) for n, said in lines.items()]
+    )
+    found = {code[-1]: (row["has_fee_amount"], row["is_fee_waived"]) for code, row in world.dossiers().items()}
+    assert found == {"1": (True, False), "2": (False, True), "3": (False, False)}
+
+
+def test_a_code_without_a_meaning_is_told_on_the_first_night_it_comes(world: World) -> None:
+    first = world.night(onestop=[onestop("a1", dossierStatusId=77), onestop("a2", dossierStatusId=77)])
+    (told,) = first.new_codes
+    assert '"77"' in told
+    assert "2 bản ghi" in told
+    assert world.night(onestop=[onestop("a3", dossierStatusId=77)]).new_codes == ()
+    (other,) = world.night(onestop=[onestop("a4", dossierStatusId=78)]).new_codes
+    assert '"78"' in other
+
+
+def test_a_record_that_is_gone_leaves_the_dossier_and_the_past_keeps_it(world: World) -> None:
+    world.night(onestop=[onestop("a1", code=CODE)], messages=[message(CODE)])
+    tombstone = onestop("a1", code=CODE) | {"is_gone": True, "content_hash": "gone"}
+    result = world.night(onestop=[tombstone])
+    row = world.dossiers()[CODE]
+    assert (row["in_onestop"], row["in_messages"]) == (False, True)
+    assert ("onestop", "a1") not in _crosswalk(world)
+    assert result.counts[1] == ConformCount(
+        source="onestop", rows_read=1, rows_stored=1, rows_unchanged=0, rows_quarantined=0
+    )
+
+
+def test_a_dossier_that_no_source_holds_any_more_is_no_longer_counted(world: World) -> None:
+    world.night(onestop=[onestop("a1", code=CODE), onestop("a2", code="H15.07-261001-0002")])
+    world.night(onestop=[onestop("a1", code=CODE) | {"is_gone": True, "content_hash": "gone"}])
+    assert list(world.dossiers()) == ["H15.07-261001-0002"]
+    assert all(row["dossier_key"] != CODE for row in world.lake.read(CORE_CLAIM).to_pylist())
+
+
+def test_a_record_that_comes_back_is_counted_again(world: World) -> None:
+    world.night(onestop=[onestop("a1", code=CODE)])
+    before = world.dossiers()
+    world.night(onestop=[onestop("a1", code=CODE) | {"is_gone": True, "content_hash": "gone"}])
+    assert world.dossiers() == {}
+    world.night(onestop=[onestop("a1", code=CODE)])
+    assert world.dossiers() == before

@@ -3,6 +3,7 @@ CREATE OR REPLACE TEMP TABLE claims_messages AS
 SELECT
     'messages' AS source,
     record_key,
+    extracted_at,
     dossier_code(MaHoSo) AS code,
     dossier_code(MaHoSoKhac) AS other_code,
     CAST(NULL AS VARCHAR) AS reference_uid,
@@ -19,6 +20,7 @@ SELECT
     local_time(NgayHenTra, '%Y%m%d%H%M%S', $zone_messages) AS due_at,
     local_time(NgayKetThucXuLy, '%Y%m%d%H%M%S', $zone_messages) AS completed_at,
     local_time(NgayTra, '%Y%m%d%H%M%S', $zone_messages) AS returned_at,
+    local_time(NgayTuChoi, '%Y%m%d%H%M%S', $zone_messages) AS denied_at,
     [
         struct_pack(
             component_code := said(t.MaThanhPhanHoSo),
@@ -40,6 +42,7 @@ SELECT
     [coalesce(try_cast(said(f.Gia) AS BIGINT), 0) FOR f IN DanhSachLePhi] AS fees,
     flag_code(DuocThanhToanTrucTuyen) AS paid_online_code,
     truthy(TaiKhoanDuocXacThucVoiVNeID) AS is_vneid_verified,
+    [said(c.MaCSDL) FOR c IN DSKetNoiCSDL] AS databases,
     [
         struct_pack(
             requested_at := local_time(s.NgayBoSung, '%Y%m%d%H%M%S', $zone_messages),

@@ -3,6 +3,7 @@ CREATE OR REPLACE TEMP TABLE claims_onestop AS
 SELECT
     'onestop' AS source,
     record_key,
+    extracted_at,
     dossier_code(code) AS code,
     dossier_code(nationCode) AS other_code,
     CAST(NULL AS VARCHAR) AS reference_uid,
@@ -19,6 +20,7 @@ SELECT
     offset_time(appointmentDate) AS due_at,
     offset_time(completedDate) AS completed_at,
     offset_time(returnedDate) AS returned_at,
+    CAST(NULL AS TIMESTAMPTZ) AS denied_at,
     [
         struct_pack(
             component_code := said(f.formId),
@@ -43,6 +45,7 @@ SELECT
     [CAST(round(coalesce(f.amount, 0)) AS BIGINT) FOR f IN fees] AS fees,
     CAST(NULL AS SMALLINT) AS paid_online_code,
     CAST(NULL AS BOOLEAN) AS is_vneid_verified,
+    CAST(NULL AS VARCHAR[]) AS databases,
     CAST([] AS STRUCT(requested_at TIMESTAMPTZ, answered_at TIMESTAMPTZ, due_before_at TIMESTAMPTZ,
         due_after_at TIMESTAMPTZ)[]) AS supplements
 FROM current_onestop;

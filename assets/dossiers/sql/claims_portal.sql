@@ -1,8 +1,10 @@
 -- What the portal claims of a dossier: one row per current record of raw_portal (OpenCPS, systems 1.5).
+-- Copies of another dossier (inter-agency cases) and what was deleted (a negative originality) claim nothing.
 CREATE OR REPLACE TEMP TABLE claims_portal AS
 SELECT
     'portal' AS source,
     record_key,
+    extracted_at,
     dossier_code(dossierNo) AS code,
     -- Dossiers created from the national portal carry its code in referenceUid (systems fact 10).
     CASE WHEN systemId = 5 THEN dossier_code(referenceUid) END AS other_code,
@@ -21,6 +23,7 @@ SELECT
     local_time(dueDate, '%d/%m/%Y %H:%M:%S', $zone_portal) AS due_at,
     local_time(releaseDate, '%d/%m/%Y %H:%M:%S', $zone_portal) AS completed_at,
     local_time(finishDate, '%d/%m/%Y %H:%M:%S', $zone_portal) AS returned_at,
+    CAST(NULL AS TIMESTAMPTZ) AS denied_at,
     [
         struct_pack(
             component_code := said(f.dossierPartNo),
@@ -56,6 +59,8 @@ SELECT
     CASE WHEN payment IS NOT NULL THEN [coalesce(payment.feeAmount, 0)] ELSE [] END AS fees,
     CAST(NULL AS SMALLINT) AS paid_online_code,
     CAST(NULL AS BOOLEAN) AS is_vneid_verified,
+    CAST(NULL AS VARCHAR[]) AS databases,
     CAST([] AS STRUCT(requested_at TIMESTAMPTZ, answered_at TIMESTAMPTZ, due_before_at TIMESTAMPTZ,
         due_after_at TIMESTAMPTZ)[]) AS supplements
-FROM current_portal;
+FROM current_portal
+WHERE coalesce(originDossierId, 0) = 0 AND coalesce(try_cast(originality AS INTEGER), 0) >= 0;

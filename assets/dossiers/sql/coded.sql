@@ -7,12 +7,19 @@ SELECT
     CAST(s.value AS SMALLINT) AS status_code,
     ch.value AS channel_value,
     sl.value AS service_level_value,
+    -- A database that the table does not name is another one than the population's, not a code without meaning.
+    CASE WHEN c.databases IS NOT NULL THEN list_has_any(c.databases, population.codes) END AS is_population_data_used,
     p.procedure_code IS NOT NULL AS is_known_procedure
 FROM (
     SELECT * FROM claims_portal
     UNION ALL BY NAME SELECT * FROM claims_onestop
     UNION ALL BY NAME SELECT * FROM claims_messages
+    UNION ALL BY NAME SELECT * FROM claims_profiled
 ) AS c
+CROSS JOIN (
+    SELECT coalesce(list(code), []) AS codes FROM code_map
+    WHERE kind = 'database' AND value = 'population'
+) AS population
 LEFT JOIN agency_map AS u ON u.source = c.source AND u.agency = c.agency
 LEFT JOIN code_map AS s ON s.source = c.source AND s.kind = 'status' AND s.code = c.status
 LEFT JOIN code_map AS ch ON ch.source = c.source AND ch.kind = 'channel' AND ch.code = c.channel
@@ -46,6 +53,14 @@ FROM (
     -- A waived fee is confirmed as paid with nothing to pay and no method (systems 1.5): nothing to explain.
     WHERE c.p.is_settled AND c.p.amount_vnd > 0 AND NOT EXISTS (
         SELECT 1 FROM code_map AS m WHERE m.source = c.source AND m.kind = 'payment_method' AND m.code = c.p.method
+    )
+    UNION ALL
+    SELECT DISTINCT n.source, n.record_key, 'unmapped_payment_state', 'payment_state', n.system || ':' || n.state,
+        'tình trạng thanh toán', 'thêm vào codes.payment_state của hồ sơ nguồn'
+    FROM (SELECT source, system, record_key, unnest(payments).state AS state FROM current_profiled) AS n
+    WHERE said(n.state) IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM code_map AS m WHERE m.source = n.source AND m.kind = 'payment_state'
+            AND m.code = n.system || ':' || trim(n.state)
     )
     UNION ALL
     SELECT source, record_key, 'unknown_procedure', 'procedure_code', procedure_code, 'thủ tục',

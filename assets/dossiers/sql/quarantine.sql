@@ -4,10 +4,11 @@ CREATE OR REPLACE TEMP TABLE versions AS
 SELECT 'portal' AS source, record_key, content_hash FROM newest_portal
 UNION ALL SELECT 'onestop', record_key, content_hash FROM newest_onestop
 UNION ALL SELECT 'messages', record_key, content_hash FROM newest_messages
-UNION ALL SELECT 'progress', record_key, content_hash FROM newest_progress;
+UNION ALL SELECT 'progress', record_key, content_hash FROM newest_progress
+UNION ALL SELECT source, record_key, content_hash FROM newest_profiled;
 
 CREATE OR REPLACE TEMP TABLE quarantine_now AS
-SELECT * FROM raw_quarantine
+SELECT {columns} FROM raw_quarantine
 WHERE stage <> 'conform'
     OR (source <> 'progress' AND NOT EXISTS (
         SELECT 1 FROM reach AS r WHERE r.source = raw_quarantine.source AND r.record_key = raw_quarantine.record_key
@@ -23,5 +24,7 @@ SELECT
                 AND q.reason = p.reason AND q.content_hash = v.content_hash
         ),
         CAST($now AS TIMESTAMPTZ)
-    )
+    ),
+    -- These come back by themselves, as soon as the code has a meaning: nothing is read again for them.
+    NULL, NULL, NULL, NULL
 FROM problems AS p JOIN versions AS v USING (source, record_key);
