@@ -1,7 +1,8 @@
 """Indicator definitions: reading them, and refusing what cannot be computed.
 
-Belongs here: the shape of a definition and its checks. Does not belong here: any particular
-indicator (they are files under `definitions/`), nor how counts are made (see `evaluate.py`).
+Belongs here: the shape of a definition, its checks, and the reading of definition files of any kind. Does not
+belong here: any particular indicator (they are files under `definitions/`), what is special to rates of
+procedures (`procedures.py`), nor how counts are made (`evaluate.py`).
 
 A definition is checked when it is loaded: an unknown column, a predicate that is not true or false,
 or a function the compiler does not know is an error that names file and line, long before a night
@@ -11,10 +12,11 @@ runs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import sqlglot
 import yaml
@@ -34,14 +36,18 @@ FOLDER = Path(__file__).parent / "definitions"
 FACTS: Mapping[str, Table] = {"dossier": CORE_DOSSIER, "payment": CORE_PAYMENT}
 
 #: Values a predicate may refer to beside columns, with their type.
-PARAMETERS: Mapping[str, str] = {"as_of": "TIMESTAMPTZ"}
+#: as_of: facts are known up to here; period_end: the end of the month, quarter, half-year or year that is
+#: counted, at most as_of (indicators 2.2: without an ending state, the period's last day is the end).
+PARAMETERS: Mapping[str, str] = {"as_of": "TIMESTAMPTZ", "period_end": "TIMESTAMPTZ"}
 
 
 class DefinitionError(ValueError):
     """A definition cannot be used; the text names file, line and what is wrong."""
 
 
-class _File(BaseModel):
+class DefinitionFile(BaseModel):
+    """What every definition file says, whatever it counts; `valid_to` None: still the rule."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -52,11 +58,24 @@ class _File(BaseModel):
     clause: str
     valid_from: date
     valid_to: date | None = None
+    population: str
+    note_vi: str
+
+
+class _File(DefinitionFile):
     fact: str
     event: str
-    population: str
     numerator: str
-    note_vi: str
+
+
+class _Keyed(Protocol):
+    @property
+    def key(self) -> tuple[str, str]:
+        """(id, version)."""
+
+
+_Loaded = TypeVar("_Loaded", bound=_Keyed)
+_Shape = TypeVar("_Shape", bound=DefinitionFile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +110,14 @@ class Definition:
         return self.id, self.version
 
     @property
+    def is_judged_at_period_end(self) -> bool:
+        """Whether the counts depend on the kind of period, so that months do not add up to a quarter."""
+        predicates = (self.population, self.numerator)
+        return any(
+            node.name == "period_end" for one in predicates for node in one.find_all(exp.Parameter, exp.Placeholder)
+        )
+
+    @property
     def table(self) -> Table:
         """The declared table whose rows are counted."""
         return FACTS[self.fact]
@@ -102,19 +129,42 @@ def load_definitions(folder: Path = FOLDER) -> tuple[Definition, ...]:
     Raises `DefinitionError` that names file and line for whatever cannot be computed, and for an
     (id, version) defined twice.
     """
-    definitions: dict[tuple[str, str], Definition] = {}
+    return load_folder(folder, load_definition)
+
+
+def load_folder(folder: Path, load: Callable[[Path], _Loaded]) -> tuple[_Loaded, ...]:
+    """Every definition file of `folder` as `load` reads it, ordered by key.
+
+    Raises `DefinitionError` for a key defined twice and for a folder without files, beside what `load` raises.
+    """
+    definitions: dict[tuple[str, str], _Loaded] = {}
     for path in sorted(folder.glob("*.yaml")):
-        definition = load_definition(path)
+        definition = load(path)
         if definition.key in definitions:
-            raise DefinitionError(f"{path}: {definition.id} {definition.version} is defined twice")
+            raise DefinitionError(f"{path}: {' '.join(definition.key)} is defined twice")
         definitions[definition.key] = definition
     if not definitions:
         raise DefinitionError(f"{folder}: no definition files (*.yaml)")
     return tuple(definitions[key] for key in sorted(definitions))
 
 
-def load_definition(path: Path) -> Definition:
-    """Read and check one definition file."""
+@dataclass(frozen=True)
+class Place:
+    """Where the keys of one definition file stand, so that an error can name file and line."""
+
+    path: Path
+    lines: Mapping[str, int]
+
+    def wrong(self, key: str, why: str) -> DefinitionError:
+        """The error that says why the value of `key` cannot be used."""
+        return DefinitionError(f"{self.path}, line {self.lines.get(key, 1)}: {key}: {why}")
+
+
+def read_definition_file(path: Path, shape: type[_Shape]) -> tuple[Place, _Shape]:
+    """One YAML mapping in the given shape, valid for at least a day, and where its keys stand.
+
+    Raises `DefinitionError` with every key that does not fit the shape.
+    """
     text = path.read_text(encoding="utf-8")
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -123,38 +173,32 @@ def load_definition(path: Path) -> Definition:
         raise DefinitionError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(node, yaml.MappingNode):
         raise DefinitionError(f"{path}: expected a mapping of keys")
-    lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
+    place = Place(path, {key.value: key.start_mark.line + 1 for key, _ in node.value})
     try:
-        file = _File.model_validate(content)
+        file = shape.model_validate(content)
     except ValidationError as error:
-        raise DefinitionError("\n".join(_problem(path, lines, dict(item)) for item in error.errors())) from None
-    return _checked(path, lines, file)
+        told = [(str(item["loc"][0]) if item["loc"] else "(top)", item["msg"]) for item in error.errors()]
+        raise DefinitionError("\n".join(str(place.wrong(key, message)) for key, message in told)) from None
+    if file.valid_to is not None and file.valid_to < file.valid_from:
+        raise place.wrong("valid_to", "ends before it begins")
+    return place, file
 
 
-def _problem(path: Path, lines: Mapping[str, int], item: Mapping[str, object]) -> str:
-    location = item["loc"]
-    key = str(location[0]) if isinstance(location, tuple) and location else "(top)"
-    return f"{path}, line {lines.get(key, 1)}: {key}: {item['msg']}"
-
-
-def _checked(path: Path, lines: Mapping[str, int], file: _File) -> Definition:
-    def fail(key: str, why: str) -> DefinitionError:
-        return DefinitionError(f"{path}, line {lines[key]}: {key}: {why}")
-
+def load_definition(path: Path) -> Definition:
+    """Read and check one definition file."""
+    place, file = read_definition_file(path, _File)
     if file.fact not in FACTS:
-        raise fail("fact", f"{file.fact!r} is not one of {', '.join(FACTS)}")
+        raise place.wrong("fact", f"{file.fact!r} is not one of {', '.join(FACTS)}")
     table = FACTS[file.fact]
     days = [column.name for column in table.columns if column.type == DAY]
     if file.event not in days:
-        raise fail("event", f"{file.event!r} is not a day of {table.name}; it has {', '.join(days)}")
-    if file.valid_to is not None and file.valid_to < file.valid_from:
-        raise fail("valid_to", "ends before it begins")
+        raise place.wrong("event", f"{file.event!r} is not a day of {table.name}; it has {', '.join(days)}")
     predicates = {}
     for key in ("population", "numerator"):
         try:
             predicates[key] = parse_predicate(getattr(file, key), table)
         except ValueError as error:
-            raise fail(key, str(error)) from None
+            raise place.wrong(key, str(error)) from None
     decides = [file.fact, file.event, *(predicates[key].sql("duckdb") for key in sorted(predicates))]
     span = [file.valid_from.isoformat(), str(file.valid_to)]
     fingerprint = hashlib.sha256("\n".join([file.id, file.version, *decides, *span]).encode()).hexdigest()[:16]
@@ -164,7 +208,7 @@ def _checked(path: Path, lines: Mapping[str, int], file: _File) -> Definition:
 def parse_predicate(text: str, table: Table) -> exp.Expr:
     """Parse a SQL predicate over the columns of `table` and check that it is true or false.
 
-    Allowed: columns, literals, parameters ($as_of), comparisons, AND, OR, NOT, IN, IS NULL, BETWEEN,
+    Allowed: columns, literals, parameters ($as_of, $period_end), comparisons, AND, OR, NOT, IN, IS NULL, BETWEEN,
     CASE and functions the compiler knows. `ValueError` says what is wrong.
     """
     try:
@@ -249,6 +293,7 @@ def bind(parsed: exp.Expr, values: Mapping[str, exp.Expr]) -> exp.Expr:
     """A copy of `parsed` in which every parameter stands for its value."""
 
     def replace(node: exp.Expr) -> exp.Expr:
+        """The value of a parameter, everything else as it is."""
         if isinstance(node, (exp.Parameter, exp.Placeholder)):
             return values[node.name].copy()
         return node
@@ -257,7 +302,7 @@ def bind(parsed: exp.Expr, values: Mapping[str, exp.Expr]) -> exp.Expr:
 
 
 def find(definitions: Iterable[Definition], indicator: str, version: str) -> Definition:
-    """The definition (indicator, version); `KeyError` lists what there is."""
+    """The definition (indicator, version); `KeyError` names one that there is not."""
     for definition in definitions:
         if definition.key == (indicator, version):
             return definition

@@ -32,22 +32,40 @@ def _file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_shipped_set_is_the_first_set() -> None:
+def test_every_shipped_definition_can_be_computed_and_is_one_of_those_agreed() -> None:
     keys = [definition.key for definition in load_definitions()]
     assert keys == [
+        ("accounts-verified", "3478-ii6a"),
         ("digitisation", "766-4.2"),
         ("electronic-result", "766-4.1"),
-        ("on-time", "due"),
-        ("on-time", "received"),
-        ("on-time", "resolved"),
+        ("internal-circulation", "3478-ii2a"),
+        ("on-time", "766-2.1"),
+        ("on-time", "766-2.1-due"),
+        ("on-time", "766-2.1-resolved"),
+        ("on-time", "provincial"),
         ("online-payment", "766-3.6"),
         ("online-payment", "vendor-td"),
         ("online-processing", "766-3.3"),
         ("online-processing", "vendor-td"),
         ("payment-transactions", "3478-ii2a"),
+        ("personal-store", "766-4.4"),
+        ("population-data", "766-4.5b"),
+        ("reception-in-8-hours", "operators"),
         ("reuse", "766-4.3"),
+        ("stopped", "operators"),
+        ("synchronised", "766-1.4"),
+        ("waiting", "operators"),
         ("wholly-online", "3478-ii6a"),
     ]
+
+
+def test_a_definition_that_asks_for_the_end_of_the_period_is_known_by_it(tmp_path: Path) -> None:
+    """Its months do not add up to a quarter, so it must be counted for every kind of period."""
+    asks = GOOD.replace("numerator: channel = 'online'", "numerator: coalesce(ended_at, $period_end) <= deadline_at")
+    of_now = GOOD.replace("numerator: channel = 'online'", "numerator: coalesce(ended_at, $as_of) <= deadline_at")
+    assert load_definition(_file(tmp_path, asks)).is_judged_at_period_end
+    assert not load_definition(_file(tmp_path, of_now)).is_judged_at_period_end
+    assert not load_definition(_file(tmp_path, GOOD)).is_judged_at_period_end
 
 
 @pytest.mark.parametrize(
