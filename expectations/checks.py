@@ -10,13 +10,13 @@ that warns and never blocks: a target missed is news, not a broken night. An exc
 stays an exception: a crash says nothing of the data.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import dagster as dg
 import pyarrow as pa
 
-from expectations.gx import ExpectationResult, Source, SuiteResult, check, check_schema, from_lake
+from expectations.gx import CheckCrashedError, ExpectationResult, Source, SuiteResult, check, check_schema, from_lake
 from expectations.suites import Expectation, Suite
 from expectations.targets import Target
 from expectations.wording import LEVEL_VI, count_vi, sentence
@@ -53,21 +53,26 @@ def from_stores(stores: Stores, suite: Suite) -> Source:
 def checks_for(
     asset_key: str, table: Table, suite: Suite, *, load: Load = from_stores
 ) -> list[dg.AssetChecksDefinition]:
-    """One asset check per group of `suite`, named as the group; groups with a critical entry block."""
+    """One asset check per group of `suite`, named as the group; groups with a critical entry block.
+
+    All checks of a table are made in one step, since a step of its own costs a third of a second each.
+    """
     if suite.table.name != table.name:
         raise ValueError(f"the suite is of {suite.table.name}, the asset's table is {table.name}")
-    rest = [_group_check(asset_key, suite.group(name), name, load) for name in suite.groups if name != "schema"]
-    return [_schema_check(asset_key, suite.group("schema"), load), *rest]
+    return [_table_check(asset_key, suite, load)]
 
 
 def target_checks(
     asset_key: str, targets: Sequence[Target], *, load: Load = from_stores
 ) -> list[dg.AssetChecksDefinition]:
-    """One check per target id on the asset of out_verdict, named like `target_DL_D1`; never blocking."""
+    """One check per target id on the asset of out_verdict, named like `target_DL_D1`; never blocking.
+
+    All of them are made in one step: a step of its own costs half a second, and there are fifty.
+    """
     by_id: dict[str, list[Target]] = {}
     for target in targets:
         by_id.setdefault(target.target, []).append(target)
-    return [_target_check(asset_key, rows, load) for rows in by_id.values()]
+    return [_targets_check(asset_key, list(by_id.values()), load)] if by_id else []
 
 
 def target_check_name(target: str) -> str:
@@ -75,61 +80,75 @@ def target_check_name(target: str) -> str:
     return "target_" + target.replace("-", "_")
 
 
-def _schema_check(asset_key: str, suite: Suite, load: Load) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=asset_key,
-        name="schema",
-        blocking=True,
-        description=f"{GROUP_VI['schema']} ({suite.table.vi})",
-        required_resource_keys={RESOURCE},
+def _table_check(asset_key: str, suite: Suite, load: Load) -> dg.AssetChecksDefinition:
+    groups = {name: suite.group(name) for name in suite.groups if name != "schema"}
+    schema = dg.AssetCheckSpec(
+        "schema", asset=asset_key, blocking=True, description=f"{GROUP_VI['schema']} ({suite.table.vi})"
     )
-    def schema(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        source = load(context.resources.stores, suite)
+    specs = [
+        dg.AssetCheckSpec(
+            name, asset=asset_key, blocking=group.is_integrity, description=group_description(name, group.expectations)
+        )
+        for name, group in groups.items()
+    ]
+
+    @dg.multi_asset_check(name=f"{asset_key}_checks", specs=[schema, *specs], required_resource_keys={RESOURCE})
+    def check_table(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        stores = context.resources.stores
+        source = load(stores, suite)
         result, differing = check_schema(source, suite.table)
-        return _result(result, schema_metadata(differing))
+        yield _result("schema", result, schema_metadata(differing))
+        for name, found in _judged(source, suite, groups, lambda group: load(stores, group)):
+            yield _result(name, found, suite_metadata(found))
 
-    return schema
-
-
-def _group_check(asset_key: str, suite: Suite, name: str, load: Load) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=asset_key,
-        name=name,
-        blocking=suite.is_integrity,
-        description=group_description(name, suite.expectations),
-        required_resource_keys={RESOURCE},
-    )
-    def group(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        result = check(load(context.resources.stores, suite), suite)
-        return _result(result, suite_metadata(result))
-
-    return group
+    return check_table
 
 
-def _target_check(asset_key: str, rows: Sequence[Target], load: Load) -> dg.AssetChecksDefinition:
+def _judged(
+    source: Source, suite: Suite, groups: Mapping[str, Suite], load: Callable[[Suite], Source]
+) -> Iterator[tuple[str, SuiteResult]]:
+    """What came of each group, all judged in one go; where that crashes, group by group up to the crash."""
+    try:
+        whole = check(source, suite)
+    except CheckCrashedError:
+        for name, group in groups.items():
+            # A connection of its own: the one before may still hold a stream that was not read to its end.
+            yield name, check(load(group), group)
+    else:
+        yield from ((name, whole.group(name)) for name in groups)
+
+
+def _targets_check(asset_key: str, targets: Sequence[Sequence[Target]], load: Load) -> dg.AssetChecksDefinition:
     suite = Suite(table=OUT_VERDICT, expectations=())
 
-    @dg.asset_check(
-        asset=asset_key,
-        name=target_check_name(rows[0].target),
-        blocking=False,
-        description=target_description(rows),
+    @dg.multi_asset_check(
+        name="targets",
+        specs=[
+            dg.AssetCheckSpec(
+                target_check_name(rows[0].target), asset=asset_key, description=target_description(rows), blocking=False
+            )
+            for rows in targets
+        ],
         required_resource_keys={RESOURCE},
     )
-    def target(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        verdicts = latest_verdicts(load(context.resources.stores, suite), rows[0].target)
-        return dg.AssetCheckResult(
-            passed=is_quiet(verdicts),
-            severity=dg.AssetCheckSeverity.WARN,
-            description=target_sentences(verdicts, counted=rows[0].counted),
-            metadata=target_metadata(verdicts),
-        )
+    def check_targets(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        latest = latest_verdicts(load(context.resources.stores, suite))
+        for rows in targets:
+            verdicts = latest.get(rows[0].target, [])
+            yield dg.AssetCheckResult(
+                check_name=target_check_name(rows[0].target),
+                passed=is_quiet(verdicts),
+                severity=dg.AssetCheckSeverity.WARN,
+                description=target_sentences(verdicts, counted=rows[0].counted),
+                metadata=target_metadata(verdicts),
+            )
 
-    return target
+    return check_targets
 
 
-def _result(result: SuiteResult, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
+def _result(name: str, result: SuiteResult, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
+        check_name=name,
         passed=result.success,
         severity=dg.AssetCheckSeverity.WARN if result.is_fit else dg.AssetCheckSeverity.ERROR,
         description=result_sentence(result),
@@ -186,21 +205,26 @@ def schema_metadata(differing: pa.Table) -> dict[str, dg.MetadataValue]:
 
 def target_description(rows: Sequence[Target]) -> str:
     """The target as the decision words it, with its citation and our note on how it is read."""
-    lines = [line for row in rows for line in (f"“{row.wording}” ({row.document}, {row.clause})", row.note) if line]
+    lines = [line for row in rows for line in (f"{_worded(row)} ({row.document}, {row.clause})", row.note) if line]
     return "\n\n".join(dict.fromkeys(lines))
 
 
-def latest_verdicts(source: Source, target: str) -> list[dict[str, Any]]:
-    """The target's verdicts for the province and each level in the newest year, province first."""
+def _worded(target: Target) -> str:
+    """The wording, in quotation marks only where it is the decision's own."""
+    return f"“{target.wording}”" if target.is_verbatim else target.wording
+
+
+def latest_verdicts(source: Source) -> dict[str, list[dict[str, Any]]]:
+    """Each target's verdicts for the province and each level in its newest year, province first; one pass for all."""
     rows = source.connection.sql(
-        "SELECT scope, level, period_start, threshold, rate, numerator, denominator, gap_dossiers, verdict "
-        "FROM out_verdict WHERE target = $target AND period = 'year' AND scope IN ('province', 'level') AND "
-        "period_start = (SELECT max(period_start) FROM out_verdict "
-        "                WHERE target = $target AND period = 'year' AND scope IN ('province', 'level')) "
-        "ORDER BY list_position(['all', 'province', 'district', 'commune'], level)",
-        params={"target": target},
+        "SELECT target, scope, level, period_start, measure, threshold, rate, numerator, denominator, gap_dossiers, "
+        "verdict, reason FROM out_verdict WHERE period = 'year' AND scope IN ('province', 'level') "
+        "QUALIFY period_start = max(period_start) OVER (PARTITION BY target) "
+        "ORDER BY target, list_position(['all', 'province', 'district', 'commune'], level)"
     )
-    found: list[dict[str, Any]] = rows.to_arrow_table().to_pylist()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.to_arrow_table().to_pylist():
+        found.setdefault(row["target"], []).append(row)
     return found
 
 
@@ -229,6 +253,9 @@ def _said(row: Mapping[str, Any], counted: str) -> str:
         denominator=row["denominator"],
         gap=row["gap_dossiers"],
         counted=counted,
+        measure=row["measure"],
+        rate=row["rate"],
+        reason=row["reason"],
     )
 
 

@@ -1,7 +1,7 @@
-"""Targets held against indicators, as one Dagster asset.
+"""Targets held against indicators, and where the year will end, as Dagster assets.
 
-Belongs here: the asset. Does not belong here: the rules of a verdict (`verdicts.py`), the targets
-(`expectations/targets/`).
+Belongs here: the assets. Does not belong here: the rules of a verdict (`verdicts.py`), of the forecast
+(`outlook.py`), or the targets (`expectations/targets/`).
 """
 
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from assets.scorecards.outlook import outlook
 from assets.scorecards.verdicts import judge
 from assets.shown import materialised, spec
 from assets.stores import Stores
 from warehouse.tables import CORE_UNIT, OUT_INDICATOR, OUT_VERDICT
+from warehouse.tables.outlook import OUT_OUTLOOK
 
 GROUP = "scorecards"
 
@@ -35,3 +37,12 @@ def verdicts(stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult[Any]:
 def verdict_counts(rows: pa.Table) -> dict[str, int]:
     """How many rows got each verdict."""
     return {f"verdicts_{pair['values']}": pair["counts"] for pair in rows["verdict"].value_counts().to_pylist()}
+
+
+@dg.multi_asset(name="outlooks", specs=[spec(OUT_OUTLOOK, group=GROUP, deps=[OUT_INDICATOR.name])])
+def outlooks(stores: dg.ResourceParam[Stores]) -> dg.MaterializeResult[Any]:
+    """The rest of the year going as the last three months did, and what is needed to meet each target."""
+    lake, as_of = stores.lake(), stores.as_of()
+    rows = outlook(lake.read(OUT_INDICATOR), stores.targets(), as_of=as_of, start_on=stores.start_on)
+    lake.replace(OUT_OUTLOOK, rows)
+    return materialised(lake, OUT_OUTLOOK, {"as_of": as_of.isoformat()})

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from expectations.wording import LEVEL_VI, VERDICT_VI, count_vi, rate_vi, threshold_vi
+from expectations.wording import LEVEL_VI, VERDICT_VI, bound_vi, count_vi, rate_vi
 
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 _LEVELS = ("all", "province", "district", "commune")
@@ -46,10 +47,14 @@ MEASURES = (
     Measure("reuse", "766-4.3", "Tái sử dụng dữ liệu", "reused"),
     Measure("wholly-online", "3478-ii6a", "Hoàn toàn trực tuyến", "wholly online"),
     Measure("payment-transactions", "3478-ii2a", "Giao dịch trực tuyến", "payments"),
+    Measure("internal-circulation", "3478-ii2a", "Luân chuyển điện tử", "circulated electronically"),
+    Measure("accounts-verified", "3478-ii6a", "Tài khoản định danh", "accounts verified"),
     Measure("electronic-result", "766-4.1", "Kết quả điện tử", "e-result"),
-    Measure("on-time", "received", "Đúng hạn / tiếp nhận", "on time / received"),
-    Measure("on-time", "resolved", "Đúng hạn / giải quyết", "on time / resolved"),
-    Measure("on-time", "due", "Đúng hạn / đến hạn", "on time / due"),
+    Measure("on-time", "766-2.1", "Đúng hạn / tiếp nhận", "on time / received"),
+    Measure("on-time", "766-2.1-resolved", "Đúng hạn / kết thúc", "on time / ended"),
+    Measure("on-time", "766-2.1-due", "Đúng hạn / đến hạn", "on time / due"),
+    Measure("on-time", "provincial", "Đúng hạn (cách tỉnh)", "as the province counts"),
+    Measure("reception-in-8-hours", "operators", "Tiếp nhận trong 8 giờ", "received in 8 hours"),
 )
 
 
@@ -92,16 +97,15 @@ class Held:
     threshold: float
     verdict: str
     gap: int | None
+    operator: str = ">="
+    measure: str = "share"
 
 
 @dataclass(frozen=True)
 class ScoreLine:
-    """One indicator at one level: a figure per period of the scorecard, and the verdicts to date.
+    """One indicator at one level: a figure per period of the scorecard, and the verdicts to date."""
 
-    `measure` is None for targets without a source.
-    """
-
-    measure: Measure | None
+    measure: Measure
     level: str
     figures: tuple[Figure | None, ...]
     held: tuple[Held, ...]
@@ -109,11 +113,15 @@ class ScoreLine:
 
 @dataclass(frozen=True)
 class Scorecard:
-    """Everything the scorecard shows; the last period is the one that the verdicts speak of."""
+    """Everything the scorecard shows; the last period is the one that the verdicts speak of.
+
+    `without_source` names the targets that nobody can answer yet.
+    """
 
     as_of: datetime
     periods: tuple[Period, ...]
     lines: tuple[ScoreLine, ...]
+    without_source: tuple[str, ...] = ()
 
 
 def periods_at(as_of: datetime) -> tuple[Period, ...]:
@@ -159,13 +167,8 @@ def build(indicators: pa.Table, verdicts: pa.Table) -> Scorecard:
         for level in _LEVELS
         if any(found := tuple(figures.get((measure.indicator, measure.version, level, p)) for p in periods))
     ]
-    return Scorecard(as_of, periods, (*lines, *_lines_without_source(judged, periods)))
-
-
-def _lines_without_source(rows: Sequence[Mapping[str, object]], periods: Sequence[Period]) -> list[ScoreLine]:
-    blind = [row for row in rows if row["verdict"] == "no_source"]
-    empty = (None,) * len(periods)
-    return [ScoreLine(None, level, empty, held) for level in _LEVELS if (held := _held(blind, None, "", level))]
+    blind = sorted({str(row["target"]) for row in judged if row["verdict"] == "no_source"})
+    return Scorecard(as_of, periods, tuple(lines), tuple(blind))
 
 
 def _sums(table: pa.Table) -> pa.Table:
@@ -174,7 +177,7 @@ def _sums(table: pa.Table) -> pa.Table:
 
 def _figures(indicators: pa.Table, periods: Sequence[Period]) -> dict[tuple[str, str, str, Period], Figure]:
     by_start = {}
-    for row in _sums(indicators).to_pylist():
+    for row in _sums(indicators).filter(pc.field("denominator").is_valid()).to_pylist():
         place = (row["indicator"], row["version"], row["level"], row["period"], row["period_start"])
         by_start[place] = Figure(row["numerator"], row["denominator"])
     return {
@@ -191,22 +194,22 @@ def _verdicts(verdicts: pa.Table, period: Period) -> list[Mapping[str, object]]:
     return rows
 
 
-def _held(rows: Iterable[Mapping[str, object]], indicator: str | None, version: str, level: str) -> tuple[Held, ...]:
+def _held(rows: Iterable[Mapping[str, object]], indicator: str, version: str, level: str) -> tuple[Held, ...]:
     """Targets of one line, those of equal threshold and verdict in one; lower thresholds first."""
-    grouped: dict[tuple[float, str, int | None], list[str]] = {}
+    grouped: dict[tuple[Any, ...], list[str]] = {}
     for row in rows:
         if (row["indicator"], row["version"], row["level"]) == (indicator, version, level):
-            key = (row["threshold"], row["verdict"], row["gap_dossiers"])
-            grouped.setdefault(key, []).append(str(row["target"]))  # type: ignore[arg-type]
-    ordered = sorted(grouped.items(), key=lambda item: item[0][0])
-    return tuple(Held(tuple(targets), threshold, verdict, gap) for (threshold, verdict, gap), targets in ordered)
+            key = tuple(row[name] for name in ("threshold", "verdict", "gap_dossiers", "operator", "measure"))
+            grouped.setdefault(key, []).append(str(row["target"]))
+    ordered = sorted(grouped.items(), key=lambda item: (item[0][4], item[0][0]))
+    return tuple(Held(tuple(targets), *key) for key, targets in ordered)
 
 
 def render(scorecard: Scorecard) -> Table:
     """The scorecard as a table of 80 to 120 columns, which says the same without colour."""
     table = Table(
         title=f"Bảng điểm tính đến {scorecard.as_of.astimezone(_ZONE):%H:%M %d/%m/%Y} (scorecard)",
-        caption="Kết luận và số còn thiếu (hồ sơ, giao dịch) theo năm đến nay; verdicts are for the year to date",
+        caption=_caption(scorecard),
         box=SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
@@ -228,10 +231,16 @@ def render(scorecard: Scorecard) -> Table:
     return table
 
 
-def _names(measure: Measure | None, rows: int) -> list[Text]:
+def _caption(scorecard: Scorecard) -> str:
+    said = "Kết luận và số còn thiếu (hồ sơ, giao dịch) theo năm đến nay; verdicts are for the year to date."
+    if not scorecard.without_source:
+        return said
+    return f"{said}\nChưa có nguồn (no source yet): {', '.join(scorecard.without_source)}"
+
+
+def _names(measure: Measure, rows: int) -> list[Text]:
     """Vietnamese on the first row of a group and English on the second, or both on its only row."""
-    vi, en = (measure.vi, measure.en) if measure else ("Chưa có nguồn", "no source")
-    names = [Text(vi, style="bold"), Text(en, style="dim")]
+    names = [Text(measure.vi, style="bold"), Text(measure.en, style="dim")]
     return names if rows > 1 else [Text("\n").join(names)]
 
 
@@ -246,4 +255,4 @@ def _rows(line: ScoreLine) -> list[tuple[str | Text, ...]]:
 def _held_cells(held: Held) -> tuple[str | Text, ...]:
     gap = _NOTHING if held.gap is None else count_vi(held.gap)
     verdict = Text(VERDICT_VI[held.verdict], style=_STYLE.get(held.verdict, ""))
-    return f"≥ {threshold_vi(held.threshold)} {', '.join(held.targets)}", verdict, gap
+    return f"{bound_vi(held.operator, held.threshold, held.measure)} {', '.join(held.targets)}", verdict, gap

@@ -1,38 +1,59 @@
 """Verdicts: indicators held against dated targets.
 
-Belongs here: the rules by which a rate, a target and a date become a verdict and a gap, as one pure
-function over Arrow tables. Does not belong here: the targets (data, `expectations/targets/`), their
-wording for people (`expectations/wording.py`), nor reading or writing anything.
+Belongs here: the rules by which a rate, a target and a date become a verdict, a gap and a reason, as
+one pure function over Arrow tables (the statement is `verdicts.sql`). Does not belong here: the
+targets (data, `expectations/targets/`), their wording for people (`expectations/wording.py`), nor
+reading or writing anything of a night.
 
-A verdict speaks of one day: the last day of its period, or today (`as_of`) while the period runs.
-The rules, the first that fits decides:
+A verdict speaks of one day: the last day of its period, or today (`as_of`) while the period runs. It
+is made from figures on the boundaries of their time (`boundaries` then). The rules, the first that
+fits decides:
 
 1. not_applicable: the unit or level does not exist on that day. The district level ended on
    2025-06-30, so a district is never judged on the year 2025, whose target was due in December.
-   The rate stays visible, the gap does not: nobody is left to close it.
-2. no_source: no indicator can answer the target. No rate, least of all 0 %.
+   The rate stays visible, the gap does not: nobody is left to close it. Or the unit lies outside the
+   territory that the decision was made for: since the mergers of 2025-07-01 a commune of a former
+   neighbour is not bound by this province's old decision (law-units 4.2). The new province's own
+   departments and sums are held by the set of the province that carries the name on; the reason of
+   such a sum says that it takes in more than the decision's territory.
+2. no_source: no indicator can answer the target, or the one that can has no figure at all for it,
+   or none in a year that is over (nothing was handed in). No rate, least of all 0 %.
 3. not_yet_due: the day comes before the target is due. Rate and gap are shown as the distance that
    is left; it says nothing of what the months before "should" have reached. It comes before the
    counts below so that no reader takes a quiet month for a judgement that was never possible.
 4. not_applicable: the denominator is 0. There was nothing to do well or badly; no rate and no gap.
 5. too_few: the denominator is below the province's minimum. Rate and gap are shown, but one dossier
    more or less would turn the verdict.
-6. met or missed, by whole numbers: numerator / denominator >= threshold.
+6. met or missed: by whole numbers (numerator / denominator against the threshold), or by the value's
+   own decimals where another system gave only a value, an index or a rank: then there is no gap.
+
+Every verdict but met and missed carries its reason in a sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
+from importlib import resources
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from expectations.targets import ALL_LEVELS, Target
+from expectations.targets import ALL_LEVELS, WHOLE, Target
+from expectations.wording import REASON_VI
 from warehouse.lake import connect
-from warehouse.tables import LEVELS, OUT_VERDICT
+from warehouse.reference import FIRST_TWO_TIER_DAY, LAST_DISTRICT_DAY
+from warehouse.tables import LEVELS, OUT_INDICATOR, OUT_VERDICT
 
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
+_JUDGE = resources.files("assets.scorecards").joinpath("verdicts.sql").read_text(encoding="utf-8")
+_SAME_VERSION = "t.indicator = m.indicator AND t.version = m.version"
+_SAME_TARGET = "t.target = m.target"
 
 _TARGETS = pa.schema(
     [
@@ -40,66 +61,37 @@ _TARGETS = pa.schema(
         pa.field("indicator", pa.string()),
         pa.field("version", pa.string()),
         pa.field("target_level", pa.string()),
+        pa.field("operator", pa.string()),
+        pa.field("measure", pa.string()),
         pa.field("threshold", pa.float64()),
+        pa.field("exact", pa.decimal128(18, 4)),
         # The threshold as p / q in whole numbers: in floats 0.07 * 100 is more than 7.
         pa.field("p", pa.int64()),
         pa.field("q", pa.int64()),
         pa.field("valid_from", pa.date32()),
         pa.field("valid_to", pa.date32()),
         pa.field("due_on", pa.date32()),
+        pa.field("territory", pa.string()),
+        pa.field("territory_vi", pa.string()),
+        pa.field("sources_vi", pa.string()),
+        pa.field("counted", pa.string()),
         pa.field("document", pa.string()),
         pa.field("clause", pa.string()),
     ]
 )
+#: A subject of a target that has no figure: columns of out_indicator, the target in front.
+_SUBJECT_COLUMNS = ("indicator", "version", "level", "scope", "unit_code", "period", "period_start")
+_COUNTED_COLUMNS = ("numerator", "denominator", "rate")
 _SUBJECTS = pa.schema(
     [
-        *(pa.field(name, pa.string()) for name in ("level", "scope", "unit_code", "period")),
-        pa.field("period_start", pa.date32()),
+        pa.field("target", pa.string()),
+        *(pa.field(name, OUT_INDICATOR.column(name).type) for name in (*_SUBJECT_COLUMNS, *_COUNTED_COLUMNS)),
     ]
 )
+_ORIGINS = pa.schema([pa.field("unit_code", pa.string()), pa.field("former", pa.string())])
 
-_JUDGE = """
-WITH span AS (
-    SELECT *, least(
-        CAST(period_start + CASE period WHEN 'month' THEN INTERVAL 1 MONTH
-                                        WHEN 'quarter' THEN INTERVAL 3 MONTH
-                                        ELSE INTERVAL 1 YEAR END - INTERVAL 1 DAY AS DATE),
-        -- A period that lies ahead (a source's clock runs fast) is judged on its first day.
-        greatest($today, period_start)) AS day
-    FROM measured
-), held AS (
-    SELECT t.target, t.threshold, t.p, t.q, t.due_on, t.document, t.clause, m.*
-    FROM span m JOIN target t ON {answers}
-        AND (t.target_level = 'all' OR t.target_level = m.level)
-        AND t.valid_from <= m.day AND (t.valid_to IS NULL OR m.day <= t.valid_to)
-), judged AS (
-    SELECT h.*,
-        greatest(0, (h.p::HUGEINT * h.denominator + h.q - 1) // h.q - h.numerator)::BIGINT AS gap,
-        CASE h.scope
-            WHEN 'unit' THEN EXISTS (SELECT 1 FROM unit u WHERE u.unit_code = h.unit_code AND
-                u.valid_from <= h.day AND (u.valid_to IS NULL OR h.day <= u.valid_to))
-            WHEN 'level' THEN EXISTS (SELECT 1 FROM unit u WHERE u.level = h.level AND
-                u.valid_from <= h.day AND (u.valid_to IS NULL OR h.day <= u.valid_to))
-            ELSE true END AS exists_then
-    FROM held h
-), verdict AS (
-    SELECT *, CASE
-        WHEN NOT exists_then THEN 'not_applicable'
-        WHEN indicator IS NULL THEN 'no_source'
-        WHEN day < due_on THEN 'not_yet_due'
-        WHEN denominator = 0 THEN 'not_applicable'
-        WHEN denominator < $minimum THEN 'too_few'
-        WHEN gap = 0 THEN 'met'
-        ELSE 'missed' END AS verdict
-    FROM judged
-)
-SELECT target, indicator, version, level, scope, unit_code, period, period_start, threshold,
-    rate, numerator, denominator,
-    CASE WHEN verdict <> 'not_applicable' AND denominator > 0 THEN gap END AS gap_dossiers,
-    verdict, document, clause
-FROM verdict
-ORDER BY {key}
-"""
+#: Scope, level and year of the figures of each indicator version.
+_Figures = dict[tuple[str, str], set[tuple[str, str, int]]]
 
 
 class UnknownUnitError(LookupError):
@@ -117,57 +109,58 @@ def judge(
     """Hold `indicators` (rows of out_indicator) against `targets`; returns rows of out_verdict.
 
     `units` are rows of core_unit, `as_of` the instant up to which facts are known (with a zone).
-    A target applies to the rows of its indicator version, at its level, in every month, quarter and
-    year that it holds for; a target without a source gives one row per level and year. Rows come
-    in the order of the table's key. Raises `UnknownUnitError` and, for an instant without a zone,
-    `ValueError`.
+    A target applies to the rows of its indicator version, at its level, in every period that it holds
+    for; where it has no figure it gives one row per level and year. Rows come in the order of the
+    table's key. Raises `UnknownUnitError` and, for an instant without a zone, `ValueError`.
     """
     today = _local_day(as_of)
-    _refuse_unknown_units(indicators, units)
-    sourced = [target for target in targets if target.indicator]
-    without = [target for target in targets if not target.indicator]
-    answered = _judged(indicators, sourced, units, today, minimum_denominator, answers=_SAME_VERSION)
-    subjects = _subjects_without_source(without, units, today)
-    unanswered = _judged(subjects, without, units, today, minimum_denominator, answers="t.target = m.for_target")
-    return pa.concat_tables([answered, unanswered]).sort_by([(name, "ascending") for name in OUT_VERDICT.key])
-
-
-_SAME_VERSION = "t.indicator = m.indicator AND t.version = m.version"
-
-
-def _judged(
-    measured: pa.Table, targets: Sequence[Target], units: pa.Table, today: date, minimum: int, *, answers: str
-) -> pa.Table:
+    measured = indicators.filter(pc.field("boundaries") == "then")
     connection = connect()
     connection.register("measured", measured)
     connection.register("target", _target_table(targets))
     connection.register("unit", units)
-    query = _JUDGE.format(answers=answers, key=", ".join(OUT_VERDICT.key))
-    rows = connection.sql(query, params={"today": today, "minimum": minimum}).to_arrow_table()
+    connection.register("origin", _origins(units))
+    _refuse_unknown_units(connection)
+    given = _given(units, today, minimum_denominator)
+    subjects = _subjects_without_figure(_figures(connection), targets, units, today)
+    found = [
+        _judged(connection, measured, given, answers=_SAME_VERSION),
+        _judged(connection, subjects, given, answers=_SAME_TARGET),
+    ]
+    return pa.concat_tables(found).sort_by([(name, "ascending") for name in OUT_VERDICT.key])
+
+
+def _given(units: pa.Table, today: date, minimum: int) -> dict[str, Any]:
+    """What the statement is told besides tables: days, the minimum, the territory, the words."""
+    days = {"today": today, "merged_on": FIRST_TWO_TIER_DAY}
+    return days | {"minimum": minimum, "own": _own_territory(units)} | REASON_VI
+
+
+def _judged(
+    connection: duckdb.DuckDBPyConnection, measured: pa.Table, given: Mapping[str, Any], *, answers: str
+) -> pa.Table:
+    if not measured.num_rows:
+        return OUT_VERDICT.arrow_schema().empty_table()
+    connection.register("measured", measured)
+    rows = connection.sql(_JUDGE.format(answers=answers), params=given).to_arrow_table()
     return rows.cast(OUT_VERDICT.arrow_schema())
 
 
 def _target_table(targets: Iterable[Target]) -> pa.Table:
-    rows = []
-    for target in targets:
-        p, q = target.threshold.as_integer_ratio()
-        rows.append(
-            {
-                "target": target.target,
-                "indicator": target.indicator,
-                "version": target.version,
-                "target_level": target.level,
-                "threshold": float(target.threshold),
-                "p": p,
-                "q": q,
-                "valid_from": target.valid_from,
-                "valid_to": target.valid_to,
-                "due_on": target.due_on,
-                "document": target.document,
-                "clause": target.clause,
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=_TARGETS)
+    return pa.Table.from_pylist([_target_row(target) for target in targets], schema=_TARGETS)
+
+
+def _target_row(target: Target) -> dict[str, Any]:
+    p, q = target.threshold.as_integer_ratio()
+    worked_out: dict[str, Any] = {
+        "target_level": target.level,
+        "threshold": float(target.threshold),
+        "exact": target.threshold,
+        "p": p,
+        "q": q,
+    }
+    as_it_is = (name for name in _TARGETS.names if name not in worked_out)
+    return worked_out | {name: getattr(target, name) for name in as_it_is}
 
 
 def _local_day(instant: datetime) -> date:
@@ -176,11 +169,8 @@ def _local_day(instant: datetime) -> date:
     return instant.astimezone(_ZONE).date()
 
 
-def _refuse_unknown_units(indicators: pa.Table, units: pa.Table) -> None:
+def _refuse_unknown_units(connection: duckdb.DuckDBPyConnection) -> None:
     """A unit outside the table of units would be called "does not exist" and its dossiers not judged."""
-    connection = connect()
-    connection.register("measured", indicators)
-    connection.register("unit", units)
     rows = connection.sql(
         "SELECT DISTINCT unit_code FROM measured WHERE scope = 'unit' "
         "AND unit_code NOT IN (SELECT unit_code FROM unit) ORDER BY 1"
@@ -193,37 +183,87 @@ def _refuse_unknown_units(indicators: pa.Table, units: pa.Table) -> None:
         )
 
 
-def _subjects_without_source(targets: Iterable[Target], units: pa.Table, today: date) -> pa.Table:
-    """One row per level and year in which a target without a source holds, up to this year."""
-    schema = pa.schema(
-        [
-            pa.field("for_target", pa.string()),
-            pa.field("indicator", pa.string()),
-            pa.field("version", pa.string()),
-            *_SUBJECTS,
-            pa.field("numerator", pa.int64()),
-            pa.field("denominator", pa.int64()),
-            pa.field("rate", pa.float64()),
-        ]
-    )
+def _own_territory(units: pa.Table) -> str | None:
+    """GSO code until 2025-06-30 of the province that carries the name on, None when the units do not say."""
+    for row in units.to_pylist():
+        if row["unit_code"] == row["province_code"] and row["valid_to"] == LAST_DISTRICT_DAY:
+            return str(row["gso_code"]) if row["gso_code"] else None
+    return None
+
+
+def _origins(units: pa.Table) -> pa.Table:
+    """The former province of each commune of today whose whole territory comes from one."""
+    former = _former_provinces()
+    rows = [
+        {"unit_code": unit["unit_code"], "former": former[unit["gso_code"]]}
+        for unit in units.to_pylist()
+        if unit["level"] == "commune" and unit["valid_from"] == FIRST_TWO_TIER_DAY and unit["gso_code"] in former
+    ]
+    return pa.Table.from_pylist(rows, schema=_ORIGINS)
+
+
+@cache
+def _former_provinces() -> dict[str, str]:
+    """By a commune's GSO code since 2025-07-01: its province until then, where there was only one."""
+    found: dict[str, set[str]] = {}
+    crosswalk = resources.files("warehouse").joinpath("reference/communes_crosswalk_2025-07-01.csv")
+    with crosswalk.open(encoding="utf-8-sig") as stream:
+        for row in csv.DictReader(stream):
+            found.setdefault(row["new_code"], set()).add(row["old_province_code"])
+    return {code: min(provinces) for code, provinces in found.items() if len(provinces) == 1}
+
+
+def _subjects_without_figure(figures: _Figures, targets: Iterable[Target], units: pa.Table, today: date) -> pa.Table:
+    """One row per level and year for which a target has no figure, up to this year.
+
+    Once a target has some figure, the running year is waited for: only years that are over are said
+    to be without one.
+    """
+    names = ("target", "scope", "level", "period_start")
     # Several rows of one target (its yearly steps) name the same year at most once.
-    subjects = dict.fromkeys(subject for target in targets for subject in _years(target, today))
+    subjects = dict.fromkeys(
+        (target.target, scope, level, date(year, 1, 1))
+        for target in targets
+        for year in _years_without_figure(target, figures, today)
+        for scope, level in _scopes(target)
+    )
     if not subjects:
-        return schema.empty_table()
-    province = _province_code(units)
-    names = ("for_target", "scope", "level", "period_start")
-    fixed = {"version": "", "unit_code": province, "period": "year"}
-    return pa.Table.from_pylist([fixed | dict(zip(names, subject, strict=True)) for subject in subjects], schema=schema)
+        return _SUBJECTS.empty_table()
+    fixed = {"version": "", "unit_code": _province_code(units), "period": "year"}
+    return pa.Table.from_pylist([fixed | dict(zip(names, each, strict=True)) for each in subjects], schema=_SUBJECTS)
 
 
-def _years(target: Target, today: date) -> Iterator[tuple[str, str, str, date]]:
-    scopes = [("level", target.level)]
+def _figures(connection: duckdb.DuckDBPyConnection) -> _Figures:
+    found: _Figures = {}
+    query = "SELECT DISTINCT indicator, version, scope, level, year(period_start) FROM measured"
+    for indicator, version, *place in connection.sql(query).fetchall():
+        found.setdefault((indicator, version), set()).add(tuple(place))
+    return found
+
+
+def _years_without_figure(target: Target, figures: _Figures, today: date) -> Iterator[int]:
+    mine = figures.get((target.indicator or "", target.version), set())
+    years = {year for scope, level, year in mine if _covers(target, scope, level)}
+    for year in range(target.valid_from.year, today.year + 1):
+        is_waited_for = bool(years) and year == today.year
+        if year not in years and not is_waited_for and target.holds_on(min(date(year, 12, 31), today)):
+            yield year
+
+
+def _covers(target: Target, scope: str, level: str) -> bool:
+    if target.level == WHOLE:
+        return scope == "province"
+    return target.level in (ALL_LEVELS, level)
+
+
+def _scopes(target: Target) -> list[tuple[str, str]]:
+    """Scope and level of the sums that a target speaks of."""
+    whole = [("province", ALL_LEVELS)]
+    if target.level == WHOLE:
+        return whole
     if target.level == ALL_LEVELS:
-        scopes = [("province", ALL_LEVELS), *(("level", level) for level in LEVELS)]
-    last = today.year if target.valid_to is None else min(today.year, target.valid_to.year)
-    for year in range(target.valid_from.year, last + 1):
-        for scope, level in scopes:
-            yield target.target, scope, level, date(year, 1, 1)
+        return [*whole, *(("level", level) for level in LEVELS)]
+    return [("level", target.level)]
 
 
 def _province_code(units: pa.Table) -> str:

@@ -33,6 +33,9 @@ from warehouse.schema import Table
 from warehouse.tables import TABLES
 
 FOLDER = Path(__file__).parent
+#: Tables that share one suite, by what their names begin with: one table per system connected by a profile. Their
+#: queries write `{table}` for the name.
+SHARED = ("raw_profiled",)
 #: Groups in the order in which a reader asks: is it the right shape, is a row one thing, are the
 #: values possible, do the numbers agree.
 GROUPS = ("schema", "keys", "domains", "identities")
@@ -110,10 +113,12 @@ def load_suite(table: Table, *, folder: Path = FOLDER) -> Suite:
 
     Raises `SuiteError` with every problem of the file, each naming the entry.
     """
-    path = folder / f"{table.name}.yaml"
+    shared = next((prefix for prefix in SHARED if table.name.startswith(f"{prefix}_")), None)
+    path = folder / f"{shared or table.name}.yaml"
     if not path.is_file():
         raise SuiteError(f"{path.name}: no such suite; a table that is checked needs this file, even if it adds little")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    content = yaml.safe_load(text.replace("{table}", table.name) if shared else text)
     if not isinstance(content, dict) or set(content) - {"reads", "expectations"}:
         raise SuiteError(f"{path.name}: the keys at the top must be `expectations` and, if needed, `reads`")
     problems: list[str] = []

@@ -5,9 +5,14 @@ what the runner exists for.
 
 from __future__ import annotations
 
+import math
+import random
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,6 +24,7 @@ from expectations.suites import Expectation, Suite, load_suite
 from tests.expectations.conftest import good_rows
 from tests.rows import table_rows
 from warehouse.lake import Lake, connect
+from warehouse.schema import COUNT, DAY, FLAG, RATE, TEXT, Column, Table
 from warehouse.tables import CORE_CROSSWALK, CORE_DOSSIER, CORE_STEP, CORE_UNIT
 
 SECRET = "Nguyễn Văn A 0912345678"
@@ -96,6 +102,80 @@ def test_a_crash_is_not_a_failure_and_quotes_no_cell() -> None:
     with pytest.raises(CheckCrashedError, match=r"senseless could not be evaluated \(TypeError\)") as error:
         check(_source(_steps(1)), Suite(table=CORE_STEP, expectations=(RANGE, senseless)))
     assert SECRET not in str(error.value)
+
+
+ODD = Table(
+    name="odd",
+    vi="Lạ",
+    en="Odd",
+    columns=(
+        Column(name="id", type=COUNT, vi="Mã", en="Id", nullable=False),
+        Column(name="word", type=TEXT, vi="Chữ", en="Word"),
+        Column(name="share", type=RATE, vi="Phần", en="Share"),
+        Column(name="number", type=COUNT, vi="Số", en="Number"),
+        Column(name="flag", type=FLAG, vi="Cờ", en="Flag"),
+        Column(name="day", type=DAY, vi="Ngày", en="Day"),
+    ),
+    key=("id",),
+)
+WHENS = (
+    None,
+    ("word", "==", "a'b"),
+    ("word", "!=", "a'b"),
+    ("word", "IN", ["c", "d"]),
+    ("number", "==", 0),
+    ("number", ">", 0),
+    ("number", "<=", 1),
+    ("flag", "==", True),
+    ("flag", "==", False),
+    ("share", ">=", 0.5),
+)
+
+
+def _every_kind() -> tuple[Expectation, ...]:
+    made = []
+    for number, when in enumerate(WHENS):
+        for column in ("word", "share", "number", "flag", "day"):
+            for kind in ("not_be_null", "be_null"):
+                each = _step(f"{column}_{kind}_{number}", f"expect_column_values_to_{kind}", column=column)
+                made.append(replace(each, when=when))
+        for column, values in (("word", ["a'b", "c"]), ("number", [0, 1]), ("flag", [True])):
+            kind = "expect_column_values_to_be_in_set"
+            made.append(replace(_step(f"{column}_in_{number}", kind, column=column, value_set=values), when=when))
+    return tuple(made)
+
+
+def test_what_duckdb_counts_is_what_great_expectations_counts_row_by_row() -> None:
+    draw = random.Random(7)
+    columns: dict[str, list[Any]] = {
+        "word": [None, "a'b", "c", "d", ""],
+        "share": [None, math.nan, 0.0, 0.5, 1.0],
+        "number": [None, 0, 1, 2],
+        "flag": [None, True, False],
+        "day": [None, date(2026, 1, 1)],
+    }
+    rows = pa.Table.from_pylist(
+        [{"id": n} | {name: draw.choice(values) for name, values in columns.items()} for n in range(200)],
+        schema=ODD.arrow_schema(),
+    )
+    connection = connect()
+    connection.register("odd", rows)
+    suite = Suite(table=ODD, expectations=_every_kind())
+    ours = check(Source(connection, ODD.arrow_schema()), suite, with_keys=True)
+    theirs = validate([rows], suite, with_keys=True)
+    for one, other in zip(ours.results, theirs.results, strict=True):
+        assert (one.evaluated, one.unexpected, one.success) == (other.evaluated, other.unexpected, other.success), one
+        assert set(one.keys) == set(other.keys)
+
+
+def test_a_column_of_another_type_crashes_the_check_and_is_not_quoted() -> None:
+    connection = connect()
+    connection.register("odd", pa.table({"id": [1], "number": [SECRET], "word": ["c"]}))
+    each = replace(_step("word", "expect_column_values_to_not_be_null", column="word"), when=("number", ">", 0))
+    with pytest.raises(CheckCrashedError, match="word could not be evaluated") as error:
+        check(Source(connection, ODD.arrow_schema()), Suite(table=ODD, expectations=(each,)))
+    assert SECRET not in str(error.value)
+    assert error.value.__suppress_context__
 
 
 def test_results_are_plain_python() -> None:

@@ -49,6 +49,8 @@ def _verdict(
         "period": "year",
         "period_start": date(2026, 1, 1),
         "threshold": threshold,
+        "operator": ">=",
+        "measure": "share",
         "verdict": verdict,
         "gap_dossiers": gap,
     } | changes
@@ -98,16 +100,16 @@ def test_the_periods_are_the_last_full_ones_and_the_year_to_date(as_of: datetime
 
 
 def test_lines_hold_sums_only_and_verdicts_of_the_year_to_date() -> None:
-    first, second, third, last = _scorecard().lines
-    assert (first.measure and first.measure.indicator, first.level) == ("online-processing", "all")
+    first, second, third = _scorecard().lines
+    assert (first.measure.indicator, first.level) == ("online-processing", "all")
     assert first.figures == (Figure(7999, 10_000), Figure(1, 3), Figure(10, 10), Figure(2182, 10_000))
     assert first.held == (
         Held(("DL-A4c", "DL-D1"), 0.5, "missed", 2818),
         Held(("DL-Z",), 0.9, "not_yet_due", 6818),
     )
     assert (second.level, second.figures, second.held) == ("district", (Figure(1, 2), None, None, None), ())
-    assert (third.measure and third.measure.indicator, third.figures[2]) == ("reuse", Figure(0, 0))
-    assert (last.measure, last.level, last.held) == (None, "province", (Held(("DL-A3-P",), 1.0, "no_source", None),))
+    assert (third.measure.indicator, third.figures[2]) == ("reuse", Figure(0, 0))
+    assert _scorecard().without_source == ("DL-A3-P",)
 
 
 def test_an_empty_publication_says_what_to_do() -> None:
@@ -128,7 +130,7 @@ def test_the_drawing_says_numbers_in_vietnamese() -> None:
         "Nộp trực tuyến toàn tỉnh 79,9 % 33,3 % 100,0 % 21,8 % ≥ 50 % DL-A4c, DL-D1 chưa đạt 2.818"
     )
     text = "\n".join(_drawn(120))
-    assert "chưa có nguồn" in text
+    assert "Chưa có nguồn (no source yet): DL-A3-P" in text
     assert "01:00 01/11/2026" in text
     assert " 0,0 %" not in text, "without a denominator there is no 0 %"
 
