@@ -45,7 +45,9 @@ from assets.publications.manifest import (
     manifest_text,
     problems,
 )
+from assets.publications.mirror import send
 from assets.publications.tables import PUBLISHED, Published
+from warehouse.durable import sync_folder
 from warehouse.lake import Lake, conform, connect
 
 #: Rows per row group: small enough that a filter on unit and month skips most of the file.
@@ -54,10 +56,10 @@ ROW_GROUP = 100_000
 #: their share of it (measured: 8 million dossiers fail on 32 threads and pass on 4), hence the limit.
 SORT_MEMORY = "512MB"
 SORT_THREADS = 4
-_STAMP = "%Y%m%dT%H%M%S.%fZ"
+STAMP = "%Y%m%dT%H%M%S.%fZ"
 _FOLDER = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-.+")
 _NIGHT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SPILL = ".spill-"
+SPILL = ".spill-"
 #: The newest publication and the one before, which readers may still hold.
 _LEAST_KEPT = 2
 
@@ -84,36 +86,40 @@ def publish(
     definitions: Mapping[str, str],
     cursors: Mapping[str, Any],
     keep: int = 8,
+    remote: str | None = None,
 ) -> Publication:
     """Publish the lake as it is now and switch the link `folder` (…/published) to it.
 
     `as_of` is the instant up to which facts are known, `night` the id of the run, `definitions` maps
     indicator/version to its definition's hash. Publications run one at a time; a second one waits.
-    The newest `keep` publications stay. Killed anywhere before the switch, the old one stays whole.
+    The newest `keep` publications stay. Killed anywhere before the switch, the old one stays whole. With a bucket
+    `remote` it is sent there first, so that the link here never shows what is not there.
 
-    Raises `PublicationRefusedError` when `folder` cannot be switched or a file does not verify, and
-    `ValueError` for arguments that cannot be used.
+    Raises `PublicationRefusedError` when `folder` cannot be switched or a file does not verify, `NotSentError` when
+    the bucket cannot be written, and `ValueError` for arguments that cannot be used.
     """
     _check_arguments(as_of=as_of, night=night, keep=keep)
-    _check_link(folder)
+    check_link(folder)
     store = folder.parent / "publications"
     store.mkdir(parents=True, exist_ok=True)
-    with _alone(store):
-        _remove_leftovers(store, folder)
-        created = _next_instant(store)
-        target = store / f"{created.strftime(_STAMP)}-{night}"
+    with alone(store):
+        remove_leftovers(store, folder)
+        created = next_instant(store)
+        target = store / f"{created.strftime(STAMP)}-{night}"
         target.mkdir()
         try:
             files = _write_whole(
                 lake, target, as_of=as_of, night=night, created=created, definitions=definitions, cursors=cursors
             )
+            sync_folder(store)
+            if remote:
+                send(target, remote, keep=keep)
         except BaseException:
             # A full disk must not stay full because of what could not be finished.
             shutil.rmtree(target)
             raise
-        _sync_folder(store)
-        _switch(folder, target)
-        _remove_old(store, folder, keep=keep)
+        switch(folder, target)
+        remove_old(store, folder, keep=keep)
     return Publication(folder=target, tables=files, fingerprint=fingerprint(files))
 
 
@@ -128,7 +134,8 @@ def _check_arguments(*, as_of: datetime, night: str, keep: int) -> None:
         )
 
 
-def _check_link(link: Path) -> None:
+def check_link(link: Path) -> None:
+    """Refuse a place that is not a link of ours: a folder there may be somebody's data."""
     if link.exists() and not link.is_symlink():
         raise PublicationRefusedError(
             f"{link} is a real folder or file, not a link to a publication (a restored backup?). Nothing was changed. "
@@ -137,7 +144,7 @@ def _check_link(link: Path) -> None:
 
 
 @contextmanager
-def _alone(store: Path) -> Iterator[None]:
+def alone(store: Path) -> Iterator[None]:
     """Hold the only right to publish into `store`; the system frees it when the process ends."""
     with (store / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -149,11 +156,11 @@ def _publications(store: Path) -> list[Path]:
     return sorted(path for path in store.iterdir() if _FOLDER.fullmatch(path.name) and path.is_dir())
 
 
-def _next_instant(store: Path) -> datetime:
+def next_instant(store: Path) -> datetime:
     """Now, but always after the newest publication, even when the clock was set back."""
     now = datetime.now(UTC)
     for path in reversed(_publications(store)):
-        newest = datetime.strptime(path.name.split("-", 1)[0], _STAMP).replace(tzinfo=UTC)
+        newest = datetime.strptime(path.name.split("-", 1)[0], STAMP).replace(tzinfo=UTC)
         return max(now, newest + timedelta(microseconds=1))
     return now
 
@@ -171,17 +178,18 @@ def _write_whole(
     """Write and verify all files, then the manifest, whose presence says that the folder is whole."""
     versions = {one.source.name: lake.version(one.source) for one in PUBLISHED}
     provenance = Provenance(as_of=as_of, night=night, definitions=definitions, cursors=cursors, lake_versions=versions)
-    with tempfile.TemporaryDirectory(prefix=_SPILL, dir=target.parent) as spill, _connection(spill) as connection:
+    with tempfile.TemporaryDirectory(prefix=SPILL, dir=target.parent) as spill, sorting_connection(spill) as connection:
         files = {one.table.name: _write_table(lake, connection, one, target, versions) for one in PUBLISHED}
     place = f"{target.parent.name}/{target.name}"
     manifest = build_manifest(files, PUBLISHED, provenance, created=created, place=place)
     if found := [*problems(target, manifest), *_schema_problems(target)]:
         raise PublicationRefusedError("the files just written do not verify:\n" + "\n".join(found))
-    _write_manifest(target, manifest_text(manifest))
+    write_manifest(target, manifest_text(manifest))
     return files
 
 
-def _connection(spill: str) -> duckdb.DuckDBPyConnection:
+def sorting_connection(spill: str) -> duckdb.DuckDBPyConnection:
+    """A connection that sorts within bounded memory and spills into the folder `spill`."""
     connection = connect()
     connection.execute("SET memory_limit = ?", [SORT_MEMORY])
     connection.execute("SET threads = ?", [min(SORT_THREADS, os.cpu_count() or 1)])
@@ -195,7 +203,7 @@ def _write_table(
     """Stream one table into its file, in declared order, and hold its row count against the lake's."""
     version = versions[one.source.name]
     relation = lake.relation_sql(one.source, version=version if version >= 0 else None)
-    facts = _write_file(connection, one, relation, target / one.file_name)
+    facts = write_file(connection, one, relation, target / one.file_name)
     expected = connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0]
     if facts.rows != expected:
         raise PublicationRefusedError(
@@ -205,7 +213,8 @@ def _write_table(
     return facts
 
 
-def _write_file(connection: duckdb.DuckDBPyConnection, one: Published, relation: str, file: Path) -> FileFacts:
+def write_file(connection: duckdb.DuckDBPyConnection, one: Published, relation: str, file: Path) -> FileFacts:
+    """Write the rows of `relation` as the Parquet file of a published table, in its order; say what was written."""
     # The key after the sort columns makes the order total, and the bytes the same for the same rows.
     order = list(dict.fromkeys((*one.table.sort, *one.table.key)))
     columns = ", ".join(f'"{name}"' for name in one.table.column_names)
@@ -240,11 +249,13 @@ class _Hashed:
         self.size = 0
 
     def write(self, data: bytes) -> int:
+        """Take the bytes into the digest, then write them; how many the file took."""
         self.digest.update(data)
         self.size += len(data)
         return self.stream.write(data)
 
     def flush(self) -> None:
+        """Hand what is buffered to the operating system."""
         self.stream.flush()
 
     def close(self) -> None:
@@ -281,25 +292,18 @@ def _schema_problems(target: Path) -> Iterator[str]:
             yield f"{target / one.file_name}: its schema is not the declared one"
 
 
-def _write_manifest(target: Path, text: str) -> None:
+def write_manifest(target: Path, text: str) -> None:
+    """Write the manifest last, whole: its presence means that the publication is finished."""
     aside = target / f".{MANIFEST}"
     with aside.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
     aside.replace(target / MANIFEST)
-    _sync_folder(target)
+    sync_folder(target)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _switch(link: Path, target: Path) -> None:
+def switch(link: Path, target: Path) -> None:
     """Point `link` at `target` in one step; relative, so that the storage folder can move as a whole."""
     fresh = link.with_name(f".{link.name}.new")
     fresh.unlink(missing_ok=True)
@@ -307,12 +311,12 @@ def _switch(link: Path, target: Path) -> None:
     try:
         fresh.replace(link)
     except IsADirectoryError:
-        _check_link(link)
+        check_link(link)
         raise
-    _sync_folder(link.parent)
+    sync_folder(link.parent)
 
 
-def _remove_leftovers(store: Path, link: Path) -> None:
+def remove_leftovers(store: Path, link: Path) -> None:
     """Remove what a killed publication left: folders without manifest, and what a sort had spilled.
 
     Whoever calls this publishes alone, so that nothing unfinished is still being written.
@@ -321,11 +325,12 @@ def _remove_leftovers(store: Path, link: Path) -> None:
     for path in _publications(store):
         if not (path / MANIFEST).exists() and path.resolve() != current:
             shutil.rmtree(path)
-    for path in store.glob(f"{_SPILL}*"):
+    for path in store.glob(f"{SPILL}*"):
         shutil.rmtree(path)
 
 
-def _remove_old(store: Path, link: Path, *, keep: int) -> None:
+def remove_old(store: Path, link: Path, *, keep: int) -> None:
+    """Remove all publications but the newest `keep` and the one that `link` points to."""
     current = link.resolve()
     for path in _publications(store)[:-keep]:
         if path.resolve() != current:

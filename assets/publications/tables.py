@@ -10,7 +10,22 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from warehouse.schema import Table
-from warehouse.tables import CORE_DOSSIER, CORE_PAYMENT, CORE_PROCEDURE, CORE_UNIT, OUT_INDICATOR, OUT_VERDICT
+from warehouse.tables import (
+    CORE_CALENDAR,
+    CORE_DOSSIER,
+    CORE_PAYMENT,
+    CORE_PROCEDURE,
+    CORE_SUCCESSION,
+    CORE_SUPPLEMENT,
+    CORE_UNIT,
+    OUT_INDICATOR,
+    OUT_VERDICT,
+)
+from warehouse.tables.observation import CORE_OBSERVATION
+from warehouse.tables.outlook import OUT_OUTLOOK
+from warehouse.tables.reconciliation import OUT_RECONCILIATION, OUT_WORKLIST
+from warehouse.tables.score import OUT_EVALUATION, OUT_SCORE, OUT_SCORE_TOTAL
+from warehouse.tables.statistic import OUT_STATISTIC
 
 
 @dataclass(frozen=True)
@@ -36,8 +51,19 @@ def _published(name: str, source: Table, *, without: Collection[str] = ()) -> Pu
 PUBLISHED = (
     _published("indicator", OUT_INDICATOR),
     _published("verdict", OUT_VERDICT),
+    _published("outlook", OUT_OUTLOOK),
+    _published("score", OUT_SCORE),
+    _published("score_total", OUT_SCORE_TOTAL),
+    _published("evaluation", OUT_EVALUATION),
+    _published("statistic", OUT_STATISTIC),
+    _published("worklist", OUT_WORKLIST),
+    _published("reconciliation", OUT_RECONCILIATION),
+    _published("observation", CORE_OBSERVATION),
     _published("dossier", CORE_DOSSIER, without={"lake_month"}),
     _published("payment", CORE_PAYMENT, without={"lake_month"}),
+    _published("supplement", CORE_SUPPLEMENT, without={"lake_month"}),
     _published("unit", CORE_UNIT),
+    _published("succession", CORE_SUCCESSION),
     _published("procedure", CORE_PROCEDURE),
+    _published("calendar", CORE_CALENDAR),
 )

@@ -29,7 +29,26 @@ from tests.rows import table_rows
 from warehouse.lake import Lake
 from warehouse.tables import CORE_DOSSIER, CORE_PAYMENT, CORE_UNIT, OUT_INDICATOR
 
-NAMES = ("indicator", "verdict", "dossier", "payment", "unit", "procedure")
+#: What a reader is promised: figures and judgements first, then what they are made of.
+NAMES = (
+    "indicator",
+    "verdict",
+    "outlook",
+    "score",
+    "score_total",
+    "evaluation",
+    "statistic",
+    "worklist",
+    "reconciliation",
+    "observation",
+    "dossier",
+    "payment",
+    "supplement",
+    "unit",
+    "succession",
+    "procedure",
+    "calendar",
+)
 
 
 @pytest.fixture
@@ -52,7 +71,7 @@ def golden(tmp_path: Path) -> Path:
         OUT_INDICATOR,
         table_rows(
             OUT_INDICATOR,
-            measured | {"period_start": date(2026, 2, 1), "state": "no_denominator"},
+            measured | {"period_start": date(2026, 2, 1), "numerator": 0, "denominator": 0, "state": "no_denominator"},
             measured | {"period_start": date(2026, 1, 1), "numerator": 1, "denominator": 4, "rate": 0.25},
         ),
     )
@@ -145,7 +164,8 @@ def test_manifest_says_what_is_in_the_files(tmp_path: Path) -> None:
         assert resource["rows"] == pq.ParquetFile(pa.BufferReader(content)).metadata.num_rows
         assert resource["format"] == "parquet"
     rows = {resource["name"]: resource["rows"] for resource in manifest["resources"]}
-    assert rows == {"indicator": 1, "verdict": 1, "dossier": 10, "payment": 10, "unit": 1, "procedure": 1}
+    filled = {"indicator": 1, "verdict": 1, "dossier": 10, "payment": 10, "unit": 1, "procedure": 1}
+    assert rows == dict.fromkeys(NAMES, 0) | filled
     assert manifest["x-night"] == "2026-02-28"
     assert manifest["x-as-of"] == "2026-02-28T18:00:00Z"
     assert manifest["x-definitions"] == {"online/1": "a1b2"}

@@ -90,6 +90,7 @@ def _content(hashes: Hashes, contents: dict[str, Hashes], names: tuple[str, ...]
     return found[0] if found else "neither"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("reader", [_read_resolved, _read_through_link])
 def test_no_torn_read_while_thirty_nights_are_published(

@@ -98,7 +98,8 @@ def test_a_broken_manifest_is_named(folder: Path, content: bytes) -> None:
 
 def test_a_changed_hash_in_the_manifest_is_found(folder: Path) -> None:
     manifest = read_manifest(folder)
-    manifest["resources"][2]["hash"] = "sha256:" + "0" * 64
+    (dossier,) = (resource for resource in manifest["resources"] if resource["name"] == "dossier")
+    dossier["hash"] = "sha256:" + "0" * 64
     (folder / "datapackage.json").write_text(json.dumps(manifest))
     (problem,) = verify(folder)
     assert problem.startswith(f"{folder / 'dossier.parquet'}: sha256:")
