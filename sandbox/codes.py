@@ -78,6 +78,11 @@ MESSAGE_CHANNELS = (
     ("3", "post", "Bưu chính công ích"),
     ("", "direct", "Để trống được tính là trực tiếp (công thức 3.3)"),
 )
+#: Databases that a message may say were asked; of all others nothing is known.
+MESSAGE_DATABASES = (
+    ("1", "population", "CSDL quốc gia về dân cư (mã thấy ở nơi gửi khác)"),
+    ("7", "population", "CSDL quốc gia về dân cư (hằng số của một hệ thống gửi)"),
+)
 PORTAL_CHANNELS = (
     ("online", "online", 'online = "true"'),
     ("post", "post", 'online = "false" và fromViaPostal > 0'),
@@ -102,6 +107,7 @@ def codes_csv() -> str:
     rows += [("portal", "channel", *row) for row in PORTAL_CHANNELS]
     rows += [("onestop", "channel", str(code), value, name) for code, name, value in ONESTOP_CHANNELS]
     rows += [("messages", "channel", *row) for row in MESSAGE_CHANNELS]
+    rows += [("messages", "database", *row) for row in MESSAGE_DATABASES]
     for source, methods in (("portal", PORTAL_METHODS), ("onestop", ONESTOP_METHODS)):
         rows += [(source, "payment_method", text, value, "") for value, texts in methods.items() for text in texts]
     rows += [("portal", "service_level", *row) for row in PORTAL_SERVICE_LEVELS]

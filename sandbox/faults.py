@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import parse_qsl, urlencode
 
 Kind = Literal[
     "too_many_requests",
@@ -29,6 +31,10 @@ Kind = Literal[
     "total_low",
     "row_missing",
     "churn",
+    "expired_token",
+    "repeated_page",
+    "count_high",
+    "count_low",
 ]
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -40,7 +46,18 @@ _LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Đăng nhập</title></head><bo
 PORTAL_LIST = "/portal/o/rest/v2/dossiers"
 ONESTOP_LIST = "/onestop/pa/dossier/search"
 #: These concern a list, so their path is the whole path of one.
-_LIST_KINDS = frozenset({"empty_search", "total_high", "total_low", "row_missing", "churn"})
+_LIST_KINDS = frozenset(
+    {
+        "empty_search",
+        "total_high",
+        "total_low",
+        "row_missing",
+        "churn",
+        "repeated_page",
+        "count_high",
+        "count_low",
+    }
+)
 #: What the source plays itself.
 #: total_high, total_low: the portal's second query counts one more, or one less, than its first one found.
 #: row_missing: a row is being indexed anew and is left out of this reply; the total counts it.
@@ -48,6 +65,10 @@ _LIST_KINDS = frozenset({"empty_search", "total_high", "total_low", "row_missing
 #: already read vanishes until the next walk, by turns (see `OnestopIndex.churn`).
 PLAYED_INSIDE = frozenset({"total_high", "total_low", "row_missing", "churn"})
 SCOPE_KEY = "sandbox.fault"
+#: repeated_page: the page before the one that was asked for; count_high, count_low: the one-stop's counts are off by
+#: one, and what follows from them (the last page) with them. These are played on the wire, whoever answers.
+_COUNTS = re.compile(rb'"(totalElements|totalPages)":(\d+)')
+_LAST = re.compile(rb'"last":(?:true|false)')
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,11 @@ BAD_DAY = (
     Fault("total_high", 31, PORTAL_LIST),
     Fault("total_low", 41, PORTAL_LIST),
     Fault("row_missing", 37, PORTAL_LIST),
+    Fault("expired_token", 61, "/onestop/pa"),
+    Fault("repeated_page", 43, PORTAL_LIST),
+    Fault("repeated_page", 11, ONESTOP_LIST),
+    Fault("count_low", 13, ONESTOP_LIST),
+    Fault("count_high", 17, ONESTOP_LIST),
 )
 #: Dossiers jump and vanish under every other page of the one-stop, six in all: where it never ended, no walk
 #: could. What jumped over a walk is found by the next night's, not before.
@@ -118,7 +144,9 @@ class FaultyApp:
             await self.app(scope, receive, send)
         elif kind in PLAYED_INSIDE:
             await self.app({**scope, SCOPE_KEY: kind}, receive, send)
-        elif kind in ("slow_body", "truncated_json", "connection_reset"):
+        elif kind == "repeated_page":
+            await self.app({**scope, "query_string": _page_before(scope["query_string"])}, receive, send)
+        elif kind in ("slow_body", "truncated_json", "connection_reset", "count_high", "count_low"):
             await self._spoil(kind, scope, receive, send)
         else:
             await self._refuse(kind, send)
@@ -152,6 +180,7 @@ class FaultyApp:
             "login_page": (200, [html], _LOGIN_PAGE),
             # The portal logs a failed search and answers as if there were nothing.
             "empty_search": (200, [json], b'{"total":0,"data":[]}'),
+            "expired_token": (401, [json, (b"www-authenticate", b"Bearer")], b'{"error":"invalid_token"}'),
         }[kind]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -160,10 +189,17 @@ class FaultyApp:
         kept: list[Message] = []
 
         async def keep(message: Message) -> None:
+            """Hold a message back instead of sending it."""
             kept.append(message)
 
         await self.app(scope, receive, keep)
         start, body = kept[0], b"".join(message.get("body", b"") for message in kept[1:])
+        if kind in ("count_high", "count_low"):
+            body = _miscounted(body, 1 if kind == "count_high" else -1)
+            headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+            await send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
+            await send({"type": "http.response.body", "body": body})
+            return
         half = len(body) // 2
         if kind == "truncated_json":
             headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
@@ -176,3 +212,24 @@ class FaultyApp:
             await asyncio.sleep(self.plan.slow_seconds)
             await send({"type": "http.response.body", "body": body[half:]})
         # connection_reset: the rest never comes, and the server closes the connection.
+
+
+def _page_before(query: bytes) -> bytes:
+    """The same query for the page before: by page number, or by row offsets; the first page is its own."""
+    parameters = dict(parse_qsl(query.decode(), keep_blank_values=True))
+    if parameters.get("page", "").isdigit():
+        parameters["page"] = str(max(int(parameters["page"]) - 1, 0))
+    if parameters.get("start", "").isdigit() and parameters.get("end", "").isdigit():
+        start, end = int(parameters["start"]), int(parameters["end"])
+        rows = min(start, end - start)
+        parameters |= {"start": str(start - rows), "end": str(end - rows)}
+    return urlencode(parameters).encode()
+
+
+def _miscounted(body: bytes, by: int) -> bytes:
+    """A Spring page that counts wrongly, and believes it: one too few and the last full page looks like the end."""
+
+    def off(match: re.Match[bytes]) -> bytes:
+        return b'"%b":%d' % (match[1], max(int(match[2]) + by, 0))
+
+    return _LAST.sub(b'"last":true' if by < 0 else b'"last":false', _COUNTS.sub(off, body))

@@ -28,6 +28,7 @@ from sandbox.calendar import Integers
 from sandbox.codes import MESSAGE_STATUSES
 from sandbox.people import POOL, people
 from sandbox.population import (
+    DATABASES,
     DIRECT,
     NATIONAL,
     NEVER,
@@ -314,7 +315,8 @@ class MessageLog:
         population = self.population
         answered = population.whole(f"answered{number}")[row]
         answered = np.where(answered <= at, answered, NEVER)
-        before = population.whole(f"due{number - 1}")[row]
+        untold = number == 1 and bool(population.flag("untold_due")[row][0])
+        before = np.where(untold, NEVER, population.whole(f"due{number - 1}")[row])
         after = np.where(answered < NEVER, population.whole(f"due{number}")[row], NEVER)
         asked, back, due, moved = (
             packed_texts(when)[0] for when in (population.whole(f"asked{number}")[row], answered, before, after)
@@ -350,6 +352,7 @@ class MessageLog:
             "personal_store",
             "deleted_paper",
             "vneid",
+            "databases",
             "lines",
             "amount1",
             "amount2",
@@ -442,7 +445,7 @@ class MessageLog:
             f'"TrangThaiHoSo":"{said.status}","HinhThuc":"{said.noise % 5 // 4}","ThongTinTra":"{person.address}",'
             f'"DonViXuLy":"{self._unit_names[said.unit]}",'
             f"{self._flags(said)}"
-            f'"DSKetNoiCSDL":{"null" if said.noise % 4 else _POPULATION_DATABASE},'
+            f'"DSKetNoiCSDL":{_ASKED[facts["databases"][said.row]]},'
             f'"TaiLieuNop":[{self._papers(said.row, said.noise, person.slug)}],'
             f'"DanhSachGiayToKetQua":{self._results(said, person.slug)},'
             f'"DanhSachLePhi":{f"[{fees}]" if fees else "null" if said.noise % 2 else "[]"},'
@@ -455,7 +458,12 @@ class MessageLog:
         return [escaped(unit.messages) for unit in self.population.territory.units]
 
 
-_POPULATION_DATABASE = '[{"MaCSDL":"1"}]'
+def _asked(codes: tuple[str, ...] | None) -> str:
+    """DSKetNoiCSDL: the databases that were asked, null from who does not say."""
+    return "null" if codes is None else "[" + ",".join(f'{{"MaCSDL":"{code}"}}' for code in codes) + "]"
+
+
+_ASKED = [_asked(codes) for codes in DATABASES]
 
 
 def _substitute(code: str, drawn: int) -> str:

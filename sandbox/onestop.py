@@ -67,6 +67,7 @@ class OnestopIndex:
     #: Records beside the dossiers that no reader can accept; their positions come last.
     broken: tuple[BrokenRecord, ...] = ()
     _gone: set[int] = field(default_factory=set)
+    _late: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _turns: int = 0
 
     def __post_init__(self) -> None:
@@ -111,12 +112,26 @@ class OnestopIndex:
         codes = self.population.columns["code"][self.rows[: self._first_broken]].tolist()
         return {code: position for position, code in enumerate([*codes, *(record.code for record in self.broken)])}
 
-    def update(self, at: int) -> None:
-        """Move to a later instant."""
+    def update(self, at: int, *, late: Integers | None = None) -> None:
+        """Move to a later instant.
+
+        What happened to the population rows `late` is written down but not committed yet: they look as before,
+        until an update does not name them any more. They then carry the time at which it was written.
+        """
         changed = np.zeros(len(self.population), dtype=np.bool_)
         changed[self.population.changed(self.at, at)] = True
+        changed[self._late] = True
+        self._late = np.zeros(0, dtype=np.int64) if late is None else late[changed[late]]
+        changed[self._late] = False
+        self._remove(np.flatnonzero(self.population.whole("deleted")[self.rows] <= at))
         self.at = at
         self._render(np.flatnonzero(changed[self.rows]))
+
+    def _remove(self, positions: Integers) -> None:
+        """Deleted dossiers leave nothing behind."""
+        for position in positions.tolist():
+            self.items[position] = b""
+        self.updated[positions], self.status[positions] = -NEVER, -1
 
     def _render(self, positions: Integers) -> None:
         visible = visible_at(self.population, self.at)[1][self.rows[positions]]

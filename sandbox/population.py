@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -21,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sandbox.calendar import DAY_SECONDS, Integers, instant, local_day, working_calendar
-from sandbox.territory import LEVELS, Territory, territory
+from sandbox.territory import LEVELS, REFERENCE, Territory, territory
 
 Flags = NDArray[np.bool_]
 Reals = NDArray[np.float64]
@@ -54,6 +55,8 @@ CHANNELS = ("direct", "online", "post")
 FULL, PARTIAL, INFORMATION = 0, 1, 2
 SERVICE_LEVELS = ("full", "partial", "information")
 METHODS = ("online", "cash", "transfer")
+#: Lists of databases that a message may name (DSKetNoiCSDL); no list at all, an empty one, codes.
+DATABASES: tuple[tuple[str, ...] | None, ...] = (None, (), ("1",), ("7",), ("3",), ("5", "1"))
 #: National status codes of an ended dossier.
 WITHDRAWN, STOPPED, DONE = 7, 8, 9
 #: How the same dossier is called: one code, a code of the national portal besides, or a substitute.
@@ -145,34 +148,46 @@ class Population:
         return truth_tables(self, at)
 
 
-def build_population(dossiers: int = 60_000, seed: int = 3478, *, orphan_steps: bool = False) -> Population:
+def build_population(
+    dossiers: int = 60_000, seed: int = 3478, *, orphan_steps: bool = False, deleted_one_in: int = 0
+) -> Population:
     """Invent `dossiers` dossiers submitted up to the default clock, and the next two weeks' besides.
 
     The same numbers give the same population on every machine. A few dossiers' messages are held back
     for a day while their progress is sent: with `orphan_steps` also of dossiers that no other source
-    has, so that for a day nobody can say whose progress it is.
+    has, so that for a day nobody can say whose progress it is. Of the dossiers that only the portal or only the
+    one-stop holds, one in `deleted_one_in` is deleted there some time after (0: none).
     """
     if dossiers < 1:
         raise ValueError(f"a province needs at least one dossier, not {dossiers}")
     rng = np.random.default_rng(seed)
+    # What was invented later draws from a stream of its own, so that the older facts of a seed stay.
+    later = np.random.default_rng([seed, 766])
     place = territory()
     columns: Columns = _arrivals(rng, dossiers)
+    columns |= _busy_days(later, columns, dossiers)
     columns |= _handling(rng, columns, place)
+    columns |= _rare_handling(later, columns, place)
     rates = _rates(rng, columns)
     columns |= _channels(rng, columns, rates, place)
     columns |= _sources(rng, columns)
-    columns |= _reception(rng, columns)
-    columns |= _deadline(rng, columns, place)
+    columns |= _reception(rng, later, columns)
+    columns |= _deadline(rng, later, columns, place)
     columns |= _processing(rng, columns, rates)
-    columns |= _interruptions(rng, columns)
+    columns |= _interruptions(rng, later, columns)
+    columns |= _left_open(later, columns)
     columns |= _papers(rng, columns, rates)
     columns |= _fees(rng, columns, rates)
     columns |= _results(rng, columns, rates)
-    columns |= _succession(columns, place)
+    columns |= _databases(later, columns)
+    columns |= _registration(columns)
+    columns |= _succession(later, columns, place)
     columns |= _staleness(rng, columns)
+    columns |= _reception_units(later, columns, place)
     columns |= _identities(rng, columns, place)
     columns |= _wording(rng, columns)
     columns |= _posting(rng, columns, orphan_steps=orphan_steps)
+    columns |= _deletions(np.random.default_rng([seed, 404]), columns, deleted_one_in)
     return Population(seed=seed, columns=columns)
 
 
@@ -237,6 +252,25 @@ def _edge_instants(rng: np.random.Generator, count: int) -> Integers:
     return np.where(kind > 0.9, leap + rng.integers(-3 * HOUR, 6 * HOUR, size=count), edge)
 
 
+def _busy_days(rng: np.random.Generator, columns: Columns, dossiers: int) -> Columns:
+    """Some come in the last hours before Tết, on make-up Saturdays, and in the districts' last week."""
+    submitted = _whole(columns, "submitted").copy()
+    days = working_calendar().days
+    days = days[(days >= local_day(np.array([seconds(STARTS_AT)]))) & (days < seconds(DEFAULT_CLOCK) // DAY_SECONDS)]
+    gap = np.diff(days, append=days[-1] + 1)
+    # Only Tết closes the offices for more than six days.
+    eve = instant(rng.choice(days[gap > 6], size=len(submitted)), rng.integers(50_400, 61_200, size=len(submitted)))
+    # Day 2 of 1970 was a Saturday.
+    saturday = instant(rng.choice(days[days % 7 == 2], size=len(submitted)), _office_second(rng, len(submitted)))
+    last_day = local_day(np.array([seconds(REORGANISED_AT)]))[0] - 1
+    week = days[(days <= last_day) & (days > last_day - 8)]
+    last_week = instant(rng.choice(week, size=len(submitted)), _office_second(rng, len(submitted)))
+    drawn = rng.random(len(submitted))
+    moved = (drawn < 0.010) & ~_flag(columns, "edge") & (np.arange(len(submitted)) < dossiers)
+    busy = np.where(drawn < 0.003, eve, np.where(drawn < 0.006, saturday, last_week))
+    return {"submitted": np.where(moved, busy, submitted)}
+
+
 def _handling(rng: np.random.Generator, columns: Columns, place: Territory) -> Columns:
     """Level, procedure and unit at submission."""
     submitted = _whole(columns, "submitted")
@@ -264,6 +298,23 @@ def _handling(rng: np.random.Generator, columns: Columns, place: Territory) -> C
         ),
     )
     return {"level0": level, "procedure": procedure, "department": department, "unit0": unit}
+
+
+def _rare_handling(rng: np.random.Generator, columns: Columns, place: Territory) -> Columns:
+    """A few procedures limited in hours or months, and more of the last week's dossiers for the split communes."""
+    level, procedure, unit = (_whole(columns, name) for name in ("level0", "procedure", "unit0"))
+    count = len(level)
+    table = place.procedures
+    rare = np.flatnonzero(table.limit_unit.isin(("Giờ", "Tháng")) & table.levels.str.contains("Cấp tỉnh"))
+    rarely = (level < 2) & _chance(rng, count, 0.05)
+    submitted = _whole(columns, "submitted")
+    week = (submitted < seconds(REORGANISED_AT)) & (submitted >= seconds(REORGANISED_AT) - 8 * DAY_SECONDS)
+    split = np.flatnonzero([place.units[number].code in split_communes() for number in range(len(place.units))])
+    bound = week & (level == 2) & _chance(rng, count, 0.15)
+    return {
+        "procedure": np.where(rarely, rng.choice(rare, size=count), procedure),
+        "unit0": np.where(bound, rng.choice(split, size=count), unit),
+    }
 
 
 def _weighted(rng: np.random.Generator, units: range, count: int) -> Integers:
@@ -325,8 +376,8 @@ def _sources(rng: np.random.Generator, columns: Columns) -> Columns:
     return {"portal": portal, "onestop": onestop, "messages": messages, "draft": draft}
 
 
-def _reception(rng: np.random.Generator, columns: Columns) -> Columns:
-    """Reception within working hours after submission, or refusal, or nothing (drafts)."""
+def _reception(rng: np.random.Generator, later: np.random.Generator, columns: Columns) -> Columns:
+    """Reception within working hours after submission, a few days late, or refusal, or nothing (drafts)."""
     submitted, channel = _whole(columns, "submitted"), _whole(columns, "channel")
     count = len(submitted)
     calendar = working_calendar()
@@ -341,18 +392,23 @@ def _reception(rng: np.random.Generator, columns: Columns) -> Columns:
     at_once = (channel != ONLINE) | _flag(columns, "edge") | _chance(rng, count, 0.03)
     received = np.where(at_once, submitted + _between(rng, 0, 240, count), received)
     received = np.where(_flag(columns, "edge") & _chance(rng, count, 0.5), submitted, received)
+    days_late = calendar.after(day, _between(later, 1, 3, count))
+    late = (channel == ONLINE) & ~at_once & _chance(later, count, 0.06)
+    received = np.where(late, np.maximum(received, instant(days_late, _office_second(later, count))), received)
     refused = _chance(rng, count, 0.015)
-    after_reception = refused & _chance(rng, count, 0.2)
+    after_reception = refused & (_chance(rng, count, 0.2) | _chance(later, count, 0.25))
     denied = np.where(after_reception, received + _between(rng, HOUR, 30 * HOUR, count), submitted + wait * 6)
     draft = _flag(columns, "draft")
     return {
         "received": np.where(draft | (refused & ~after_reception), NEVER, received),
         "denied": np.where(refused & ~draft, denied, NEVER),
+        # Some offices also write the refusal down as the end of processing.
+        "closed_refusal": after_reception & _chance(later, count, 0.5),
     }
 
 
-def _deadline(rng: np.random.Generator, columns: Columns, place: Territory) -> Columns:
-    """Promised return: the procedure's time limit counted in working days, at 17:00."""
+def _deadline(rng: np.random.Generator, later: np.random.Generator, columns: Columns, place: Territory) -> Columns:
+    """Promised return: the procedure's time limit counted in working days, at 17:00; for a few nothing is promised."""
     received = _whole(columns, "received")
     count = len(received)
     table = place.procedures.iloc[_whole(columns, "procedure")]
@@ -367,6 +423,7 @@ def _deadline(rng: np.random.Generator, columns: Columns, place: Territory) -> C
     due_day = np.where(unit == "Ngày", calendar.on_or_after(day + working), by_working)
     due = instant(due_day, 17 * HOUR)
     without = _chance(rng, count, 0.012) | (received == NEVER)
+    without |= np.isin(unit, ("Giờ", "Tháng")) & _chance(later, count, 0.4)
     return {"natural_due": due, "due0": np.where(without, NEVER, due)}
 
 
@@ -407,33 +464,43 @@ def _processing(rng: np.random.Generator, columns: Columns, rates: dict[str, Rea
     }
 
 
-def _interruptions(rng: np.random.Generator, columns: Columns) -> Columns:
+def _interruptions(rng: np.random.Generator, later: np.random.Generator, columns: Columns) -> Columns:
     """Supplements that push the due date, requests for payment, reopening, ends that nobody wrote down."""
     received, processed = _whole(columns, "received"), _whole(columns, "processed")
     ended, returned, due0 = _whole(columns, "ended"), _whole(columns, "returned"), _whole(columns, "due0")
     count = len(received)
     length = np.where(ended < NEVER, ended - processed, 0)
-    # Only the message log speaks of supplements; elsewhere there are none.
+    # Only the message log speaks of supplements; elsewhere there are few, and only status and due date show them.
     one = (length > 6 * HOUR) & _flag(columns, "messages") & _chance(rng, count, 0.07)
+    one |= (length > 6 * HOUR) & ~_flag(columns, "messages") & _chance(later, count, 0.02)
     two = one & _chance(rng, count, 0.2)
     wait1, wait2 = (_between(rng, 1, 9, count) * DAY_SECONDS for _ in range(2))
     asked1, asked2 = processed + length // 4, processed + length // 2 + wait1
     answered1, answered2 = asked1 + wait1, asked2 + wait2
     silent = one & _chance(rng, count, 0.12)
+    # For some nothing was promised when they were sent back.
+    due0 = np.where(one & _chance(later, count, 0.12), NEVER, due0)
     pushed = np.where(one, wait1, 0) + np.where(two, wait2, 0)
     ended = np.where(ended < NEVER, ended + pushed, NEVER)
     returned = np.where(returned < NEVER, returned + pushed, NEVER)
-    due1 = _pushed(due0, wait1)
+    # Some offices leave the promise as it was, however long they waited.
+    unmoved = one & _chance(later, count, 0.25)
+    due1 = np.where(unmoved, due0, _pushed(due0, wait1))
+    due2 = np.where(unmoved, due0, _pushed(due1, wait2))
     columns_out: Columns = {
         "asked1": np.where(one, asked1, NEVER),
         "answered1": np.where(one & (two | ~silent), answered1, NEVER),
         "asked2": np.where(two, asked2, NEVER),
         "answered2": np.where(two & ~silent, answered2, NEVER),
+        "due0": due0,
         "due1": np.where(one, due1, due0),
-        "due2": np.where(two, _pushed(due1, wait2), np.where(one, due1, due0)),
+        # Whether the first request leaves out what had been promised before it.
+        "untold_due": one & _chance(later, count, 0.1),
+        "due2": np.where(two, due2, np.where(one, due1, due0)),
     }
     ended, returned = (np.where(silent, NEVER, when) for when in (ended, returned))
     reopened = (length > 10 * HOUR) & ~one & (ended < NEVER) & _chance(rng, count, 0.006)
+    reopened |= (length > 10 * HOUR) & ~one & (ended < NEVER) & _chance(later, count, 0.004)
     done_early, again = processed + length // 3, processed + length // 2
     # A reopening across the reorganisation would have two handlers at once.
     reopened &= ~((done_early < seconds(REORGANISED_AT)) & (ended >= seconds(REORGANISED_AT)))
@@ -443,6 +510,19 @@ def _interruptions(rng: np.random.Generator, columns: Columns) -> Columns:
         "reopened": np.where(reopened, again, NEVER),
         "ended": np.where(unwritten, NEVER, ended),
         "returned": returned,
+    }
+
+
+def _left_open(rng: np.random.Generator, columns: Columns) -> Columns:
+    """Of the reopened: some are never closed again, and with some the first end stays written down meanwhile."""
+    reopened = _whole(columns, "reopened") < NEVER
+    open_ = reopened & _chance(rng, len(reopened), 0.3)
+    # Of those that districts and old communes closed, nobody would take over what is open again.
+    open_ &= _whole(columns, "done_early") >= seconds(REORGANISED_AT)
+    return {
+        "ended": np.where(open_, NEVER, _whole(columns, "ended")),
+        "returned": np.where(open_, NEVER, _whole(columns, "returned")),
+        "kept_end": reopened & _chance(rng, len(reopened), 0.5),
     }
 
 
@@ -532,8 +612,32 @@ def _results(rng: np.random.Generator, columns: Columns, rates: dict[str, Reals]
     return {"result": np.where(issued, result, NEVER)}
 
 
-def _succession(columns: Columns, place: Territory) -> Columns:
-    """Dossiers of districts and communes still open on 2025-07-01 go to the successor; done ones keep their unit."""
+def _databases(rng: np.random.Generator, columns: Columns) -> Columns:
+    """Which databases the message names, a number of `DATABASES`."""
+    count = len(columns["submitted"])
+    return {"databases": rng.choice(len(DATABASES), size=count, p=(0.5, 0.1, 0.14, 0.1, 0.1, 0.06))}
+
+
+@cache
+def split_communes() -> frozenset[str]:
+    """Codes of the old communes that went to several new ones, in parts that the crosswalk does not tell."""
+    crosswalk = pd.read_csv(REFERENCE / "communes_crosswalk_2025-07-01.csv", dtype=str)
+    split = set(crosswalk.old_code[(crosswalk.type != "full") | (crosswalk.n_new != "1")])
+    communes = [unit.code for unit in territory().units if unit.code.count(".") == 2]
+    return frozenset(code for code in communes if code.rsplit(".", 1)[1] in split)
+
+
+def _registration(columns: Columns) -> Columns:
+    """A dossier of the portal gets its code, and reaches the other systems, when it is received or refused."""
+    registered = np.minimum(_whole(columns, "received"), _whole(columns, "denied"))
+    return {"registered": np.where(_flag(columns, "portal"), registered, _whole(columns, "submitted"))}
+
+
+def _succession(rng: np.random.Generator, columns: Columns, place: Territory) -> Columns:
+    """Dossiers of districts and communes still open on 2025-07-01 go to the successor; done ones keep their unit.
+
+    A few go there in fact only: every source goes on naming the unit that is no more.
+    """
     unit0, level0 = _whole(columns, "unit0"), _whole(columns, "level0")
     end = np.minimum.reduce([_whole(columns, name) for name in ("ended", "returned", "denied", "done_early")])
     cut = seconds(REORGANISED_AT)
@@ -541,8 +645,12 @@ def _succession(columns: Columns, place: Territory) -> Columns:
     successor = place.successor.astype(np.int64)[unit0]
     successor = np.where(successor < 0, _whole(columns, "department"), successor)
     level1 = np.where(level0 == 1, 0, level0)
+    split = np.array([unit.code in split_communes() for unit in place.units])[unit0]
+    named = handed & (_whole(columns, "registered") < cut) & (_whole(columns, "denied") == NEVER)
+    named &= _chance(rng, len(unit0), np.where(split, 0.6, 0.15))
     return {
-        "handed_over": np.where(handed, seconds(HANDED_OVER_AT), NEVER),
+        "handed_over": np.where(handed & ~named, seconds(HANDED_OVER_AT), NEVER),
+        "still_named": named,
         "unit1": np.where(handed, successor, unit0),
         "level1": np.where(handed, level1, level0),
     }
@@ -559,22 +667,31 @@ def _staleness(rng: np.random.Generator, columns: Columns) -> Columns:
     onestop, portal = _flag(columns, "onestop"), _flag(columns, "portal")
     portal_stale = followed & portal & onestop & _chance(rng, count, 0.02)
     log_stale = followed & _flag(columns, "messages") & (onestop | portal) & _chance(rng, count, 0.025)
-    registered = np.minimum(_whole(columns, "received"), _whole(columns, "denied"))
     return {
         "portal_until": np.where(portal_stale, frozen, NEVER),
         "messages_until": np.where(log_stale, frozen, NEVER),
-        # A dossier of the portal gets its code, and reaches the other systems, when it is received or refused.
-        "registered": np.where(portal, registered, _whole(columns, "submitted")),
     }
+
+
+def _reception_units(rng: np.random.Generator, columns: Columns, place: Territory) -> Columns:
+    """The unit that registers each dossier: the handling one of that day, since 2025-07-01 also any other commune."""
+    count = len(columns["submitted"])
+    since = _known_at(columns) >= seconds(REORGANISED_AT)
+    own = np.where(since, _whole(columns, "unit1"), _whole(columns, "unit0"))
+    elsewhere = since & _chance(rng, count, 0.03)
+    return {"reception_unit": np.where(elsewhere, rng.choice(place.new_commune, size=count), own)}
+
+
+def _known_at(columns: Columns) -> Integers:
+    registered = _whole(columns, "registered")
+    return np.where(registered < NEVER, registered, _whole(columns, "submitted"))
 
 
 def _identities(rng: np.random.Generator, columns: Columns, place: Territory) -> Columns:
     """Codes of each dossier: `agency-yymmdd-sequence`, the national portal's code, a sender's substitute."""
-    registered = _whole(columns, "registered")
-    count = len(registered)
-    known = np.where(registered < NEVER, registered, _whole(columns, "submitted"))
-    unit = np.where(known < seconds(REORGANISED_AT), _whole(columns, "unit0"), _whole(columns, "unit1"))
-    agency = np.array([unit.onestop for unit in place.units], dtype=object)[unit]
+    known = _known_at(columns)
+    count = len(known)
+    agency = np.array([unit.onestop for unit in place.units], dtype=object)[_whole(columns, "reception_unit")]
     stamp = pd.Series(pd.to_datetime(local_day(known), unit="D")).dt.strftime("%y%m%d").to_numpy(dtype=object)
     head = pd.Series(agency + "-" + stamp)
     place_in_day = head.groupby(head).cumcount().to_numpy() + 1
@@ -623,3 +740,20 @@ def _posting(rng: np.random.Generator, columns: Columns, *, orphan_steps: bool) 
     held &= orphan_steps | _flag(columns, "onestop") | _flag(columns, "portal")
     held &= (_whole(columns, "received") < logged) & _chance(rng, count, 0.05)
     return {"held_back": held, "logged": np.where(held, logged, registered)}
+
+
+def _deletions(rng: np.random.Generator, columns: Columns, one_in: int) -> Columns:
+    """When the only system that holds a dossier deletes it, and when the portal does so for the second time.
+
+    The portal's first deletion turns a sign, its second one removes the row; a draft goes at once, and so does a
+    dossier of the one-stop. What another system holds too is left alone: there, it would still be true.
+    """
+    known, portal = _known_at(columns), _flag(columns, "portal")
+    count = len(known)
+    alone = (portal != _flag(columns, "onestop")) & ~_flag(columns, "messages")
+    chosen = alone & _chance(rng, count, 1 / one_in if one_in else 0.0)
+    wait = np.where(_chance(rng, count, 0.5), _between(rng, 60, 86_400, count), _between(rng, HOUR, 90 * 86_400, count))
+    deleted = np.where(chosen, known + wait, NEVER)
+    again = np.where(_chance(rng, count, 0.5), deleted + _between(rng, 60, 10 * 86_400, count), NEVER)
+    at_once = _flag(columns, "draft") | ~portal
+    return {"deleted": deleted, "erased": np.where(chosen, np.where(at_once, deleted, again), NEVER)}

@@ -23,12 +23,14 @@ from sandbox.calendar import Integers
 from sandbox.codes import PORTAL_METHODS, PORTAL_SERVICE_LEVELS, PORTAL_STATUSES
 from sandbox.people import POOL, people
 from sandbox.population import DIRECT, METHODS, NATIONAL, NEVER, ONLINE, POST, Flags, Population
-from sandbox.truth import State, settled_at, state_at, unit_at, visible_at
+from sandbox.truth import State, settled_at, state_at, unit_at
 from sandbox.wire import day_first_texts, escaped, index_days
 
-#: Kinds of ghosts: originality, originDossierId set, acted on. Deleted, inter-agency child, draft.
-_GHOSTS = ((-1, False, True), (2, True, True), (1, False, False))
+#: Kinds of ghosts: originality, originDossierId set, acted on. Deleted, inter-agency child, draft, copy of another
+#: kind, group of dossiers.
+_GHOSTS = ((-1, False, True), (2, True, True), (1, False, False), (4, True, True), (9, False, True))
 _DRAFT = 2
+_HIDDEN = np.array([0, 1, 3, 4])
 #: One dossier in so many was deleted once or has a child; beside one in so many a draft was begun.
 _GHOST_EVERY, _DRAFT_EVERY = 125, 20
 #: A draft that nobody acts on lives so long.
@@ -105,7 +107,7 @@ class PortalIndex:
         total = len(self.rows)
         self.records = [b""] * total
         self.agencies, self.statuses = [""] * total, [""] * total
-        names = ["submit", "receive", "release", "finish", "due", "visible"]
+        names = ["submit", "receive", "release", "finish", "due", "visible", "deleted"]
         self.columns = {name: np.zeros(total, dtype=np.int64) for name in names}
         self._render(np.arange(total))
 
@@ -121,7 +123,7 @@ class PortalIndex:
     def ghost(self) -> Integers:
         """Number of the ghost's kind at each position, -1 for a dossier or a broken record."""
         dossiers = np.arange(self._dossiers)
-        hidden = np.arange(len(dossiers[::_GHOST_EVERY])) % _DRAFT
+        hidden = _HIDDEN[np.arange(len(dossiers[::_GHOST_EVERY])) % len(_HIDDEN)]
         drafts = np.full(len(dossiers[::_DRAFT_EVERY]), _DRAFT)
         shown, broken = np.full(len(dossiers), -1), np.full(len(self.broken), -1)
         return np.concatenate([shown, hidden, drafts, broken]).astype(np.int64)
@@ -145,9 +147,13 @@ class PortalIndex:
         other = np.where(noise % 50 == 0, 1, np.where(noise % 50 == 1, 2, 0))
         return np.where(self.population.whole("identity")[self.rows] == NATIONAL, 5, other)
 
-    @cached_property
+    @property
     def originality(self) -> Integers:
         """1 online, 3 one-stop; negative when deleted, 2 for a child of an inter-agency case."""
+        return np.where(self.columns["deleted"] > 0, -self._originality, self._originality)
+
+    @cached_property
+    def _originality(self) -> Integers:
         own = np.where(self.population.whole("channel")[self.rows] == ONLINE, 1, 3)
         ghosts = np.array([kind[0] for kind in _GHOSTS])[self.ghost]
         return np.where(self.ghost < 0, own, ghosts)
@@ -197,6 +203,9 @@ class PortalIndex:
         """Move to a later instant."""
         changed = np.zeros(len(self.population), dtype=np.bool_)
         changed[self.population.changed(self.at, at)] = True
+        for name in ("deleted", "erased"):
+            when = self.population.whole(name)
+            changed |= (when > self.at) & (when <= at)
         self.at = at
         # Nothing happens to a draft when it is purged.
         self._render(np.flatnonzero(changed[self.rows] | (self.ghost == _DRAFT)))
@@ -227,7 +236,9 @@ class PortalIndex:
         ]
 
     def _visible(self, positions: Integers) -> Flags:
-        visible = visible_at(self.population, self.at)[0][self.rows[positions]]
+        rows = self.rows[positions]
+        submitted, erased = (self.population.whole(name)[rows] for name in ("submitted", "erased"))
+        visible = (submitted <= self.at) & ((erased > self.at) | (self.ghost[positions] >= 0))
         purged = self.population.whole("submitted")[self.rows[positions]] + DRAFT_SECONDS <= self.at
         shown: Flags = visible & ~((self.ghost[positions] == _DRAFT) & purged)
         return shown
@@ -235,6 +246,8 @@ class PortalIndex:
     def _render(self, positions: Integers) -> None:
         visible = self._visible(positions)
         self.columns["visible"][positions] = visible
+        deleted = (self.population.whole("deleted")[self.rows[positions]] <= self.at) & (positions < self._dossiers)
+        self.columns["deleted"][positions] = deleted
         positions = positions[visible]
         rows = self.rows[positions]
         until = np.minimum(self.at, self.population.whole("portal_until")[rows])

@@ -24,6 +24,8 @@ SEARCH_LIMIT = 10_000
 _DATE = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{4})$")
 _WINDOWS = {"Submit": "submit", "Receive": "receive", "Release": "release", "Finish": "finish", "Due": "due"}
 _CACHED = 64
+#: The index keeps no negative numbers: a deleted dossier's originality is written as so much and the number.
+INDEX_DELETED = 99
 
 
 def parsed_day(text: str) -> int | None:
@@ -80,7 +82,8 @@ class PortalSearch:
             start, end = 0, SEARCH_LIMIT
         shift = int(without_first)
         shown = self._found(site, parameters)[start + shift : min(end, SEARCH_LIMIT) + shift]
-        return [self.index.records[row] for row in shown]
+        originality = self.index.originality
+        return [_as_indexed(self.index.records[row], int(originality[row])) for row in shown]
 
     def _found(self, site: int, parameters: Mapping[str, str]) -> list[int]:
         # What is equal in a sorted list comes in another order on every page.
@@ -120,7 +123,9 @@ class PortalSearch:
         if not asked:
             shown = (originality >= 0) & (originality <= 4) & (self.index.origin[rows] == 0) & self.index.acted[rows]
         elif asked == "-1":
-            shown = originality < 0
+            # A range of texts, above "3" and up to "99": what is deleted, but other kinds (4) and groups (9) as well.
+            terms = np.where(originality < 0, INDEX_DELETED + originality, originality).astype(str)
+            shown = (terms > "3") & (terms <= "99")
         else:
             shown = np.isin(originality, _numbers(asked, default=()))
         return shown
@@ -170,6 +175,13 @@ class PortalSearch:
             return rows
         wanted = set(asked.split(","))
         return np.array([row for row in rows.tolist() if texts[row] in wanted], dtype=np.int64)
+
+
+def _as_indexed(record: bytes, originality: int) -> bytes:
+    """A record as the list words it: from the index, while the dossier's own page is from the database."""
+    if originality >= 0:
+        return record
+    return record.replace(b'"originality":"%d"' % originality, b'"originality":"%d"' % (INDEX_DELETED + originality))
 
 
 def _row(text: str | None) -> int:

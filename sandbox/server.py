@@ -1,10 +1,11 @@
-"""The sandbox's province on loopback: portal, one-stop and message log, with a clock that can be moved.
+"""The sandbox's province on loopback: portal, one-stop, message log and catalogue, with a clock that can be moved.
 
 Belongs here: HTTP (log-in, tokens, pages, control), the process that serves, and the files written
-beside it (truth, messages, province file). Does not belong here: records and what is true.
+beside it (truth, messages, catalogue, province file). Does not belong here: records and what is true.
 
 The sources' addresses are those of provinces/dak-lak.yaml: portal below /portal/o/rest/v2, one-stop
-below /onestop. It listens on loopback only, and says nothing until everything is rendered.
+below /onestop, catalogue below `catalogue.PREFIX`. It listens on loopback only, and says nothing until
+everything is rendered.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox import catalogue
 from sandbox.broken import broken_records
 from sandbox.faults import SCOPE_KEY, FaultPlan, FaultyApp
 from sandbox.messages import MessageLog
 from sandbox.onestop import OnestopIndex
-from sandbox.population import DEFAULT_CLOCK, Population, seconds
+from sandbox.population import DEFAULT_CLOCK, VIETNAM, Population, seconds
 from sandbox.portal import PortalIndex
 from sandbox.portal_search import PortalSearch
 from sandbox.territory import PROVINCE_FOLDER
@@ -57,6 +59,7 @@ ENVIRONMENT = {
     "THUOCDO_PORTAL_PASSWORD": "sandbox-portal",
     "THUOCDO_ONESTOP_CLIENT_ID": "thuocdo-sandbox",
     "THUOCDO_ONESTOP_CLIENT_SECRET": "sandbox-onestop",
+    **catalogue.ENVIRONMENT,
 }
 TOKEN_SECONDS = 60
 _MAX_PAGE = 1000
@@ -69,7 +72,7 @@ class SandboxError(RuntimeError):
 
 @dataclass
 class Practice:
-    """The province at its clock: what the three sources say, and the files in `home`."""
+    """The province at its clock: what the sources say, and the files in `home`."""
 
     population: Population
     home: Path
@@ -89,7 +92,14 @@ class Practice:
         self.onestop = OnestopIndex(self.population, now, broken=onestop)
         self.log = MessageLog(self.population, self.home / "sandbox" / "messages", traits.personality, messages)
         self.log.write_history(self.clock)
-        self._write_truth()
+        self.catalogue = catalogue.Catalogue(self.today)
+        # Offices hand their observations in here; there are none unless someone does.
+        (self.home / "observations").mkdir(parents=True, exist_ok=True)
+        self._write_files()
+
+    def today(self) -> date:
+        """The day in Vietnam."""
+        return self.clock.astimezone(VIETNAM).date()
 
     def advance(self, to: datetime) -> None:
         """Move the clock: render what changed, add the message files, write the new truth."""
@@ -102,7 +112,13 @@ class Practice:
         self.search.forget()
         self.log.write(self.clock, to)
         self.clock = to
+        self._write_files()
+
+    def _write_files(self) -> None:
         self._write_truth()
+        aside = self.home / "sandbox" / "catalogue.part"
+        aside.write_text(catalogue.catalogue_csv(self.today()), encoding="utf-8", newline="")
+        aside.replace(aside.with_suffix(".csv"))
 
     def _write_truth(self) -> None:
         folder = self.home / "sandbox" / "truth"
@@ -303,6 +319,7 @@ def application(practice: Practice) -> Starlette:
             Route(f"{_ONESTOP}/pa/dossier/search", onestop.search),
             Route(f"{_ONESTOP}/pa/dossier-fee/--by-dossiers", onestop.fees),
             Route(f"{_ONESTOP}/auth/realms/digo/protocol/openid-connect/token", onestop.token, methods=["POST"]),
+            *practice.catalogue.routes(),
             Route("/sandbox/health", control.health),
             Route("/sandbox/clock", control.clock, methods=["POST"]),
         ],
@@ -397,13 +414,17 @@ def write_province_file(home: Path, base_url: str) -> Path:
     """Write `home`/sandbox/dak-lak.yaml: the province with addresses at `base_url` and absolute paths."""
     source = PROVINCE_FOLDER.with_suffix(".yaml")
     province = yaml.safe_load(source.read_text(encoding="utf-8"))
-    for name in ("departments", "agencies", "codes"):
+    for name in ("departments", "agencies", "codes", "calendar", "sectors"):
         province[name] = str(source.parent / province[name])
     sources = province["sources"]
     sources["portal"]["base_url"] = f"{base_url}{_PORTAL}"
     sources["onestop"]["base_url"] = f"{base_url}{_ONESTOP}"
     sources["onestop"]["token_url"] = f"{base_url}{_ONESTOP}/auth/realms/digo/protocol/openid-connect/token"
     sources["messages"]["folder"] = str(home / "sandbox" / "messages")
+    province["observations"] = str(home / province["observations"])
+    service, file = province["catalogue"]
+    service["base_url"] = f"{base_url}{catalogue.PREFIX}"
+    file["path"] = str(home / file["path"])
     target = home / "sandbox" / "dak-lak.yaml"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(yaml.safe_dump(province, allow_unicode=True, sort_keys=False), encoding="utf-8")
@@ -423,6 +444,7 @@ def _serve_for_parent(
         return
 
     def watch() -> None:
+        """Wait for the other end of the pipe to close, then stop the server."""
         try:
             parent.recv()
         except EOFError:

@@ -80,7 +80,11 @@ def test_the_province_file_points_at_this_sandbox(reader: Reader) -> None:
     province = yaml.safe_load(reader.sandbox.province_file.read_text(encoding="utf-8"))
     assert province["sources"]["portal"]["base_url"].startswith(reader.sandbox.base_url)
     assert Path(province["sources"]["messages"]["folder"]).is_dir()
-    assert all(Path(province[name]).is_file() for name in ("departments", "agencies", "codes"))
+    assert all(Path(province[name]).is_file() for name in ("departments", "agencies", "codes", "calendar", "sectors"))
+    assert Path(province["observations"]).is_dir()
+    service, file = province["catalogue"]
+    assert service["base_url"].startswith(reader.sandbox.base_url)
+    assert Path(file["path"]).is_file()
     assert province["sources"]["portal"]["sites"] == SITES
     assert {
         province["sources"][source][key]
@@ -90,7 +94,7 @@ def test_the_province_file_points_at_this_sandbox(reader: Reader) -> None:
             ("onestop", "client_id_env"),
             ("onestop", "client_secret_env"),
         )
-    } == set(ENVIRONMENT)
+    } | {service["username_env"], service["password_env"]} == set(ENVIRONMENT)
 
 
 def test_a_port_in_use_is_said_to_the_parent(reader: Reader, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ from sandbox.traits import PersonalityName, Traits
 from tests.sandbox.conftest import SITES, Reader
 from warehouse.database import Database
 from warehouse.lake import Lake
-from warehouse.reference import procedure_table, unit_table
-from warehouse.tables import CORE_PROCEDURE, CORE_UNIT, RAW_QUARANTINE
+from warehouse.reference import reference_tables
+from warehouse.tables import RAW_QUARANTINE
 
 Record = dict[str, Any]
 
@@ -249,8 +249,9 @@ def test_the_product_sets_aside_the_broken_records_and_nothing_else(
     later = DEFAULT_CLOCK + timedelta(hours=1)
     for source, settings in province.sources.items():
         extract(source, settings, window=window, lake=lake, database=database, night="n1", now=later)
-    lake.replace(CORE_UNIT, unit_table(province.province_code, province.departments))
-    lake.replace(CORE_PROCEDURE, procedure_table())
+    calendar = province.working_calendar()
+    for table, rows in reference_tables(province.province_code, province.departments, calendar):
+        lake.replace(table, rows)
     conform(lake, database, agencies=province.agencies, codes=province.codes, night="n1")
     rows = lake.read(RAW_QUARANTINE).to_pylist()
     said = {(row["source"], row["record_key"], row["stage"], row["reason"]) for row in rows}

@@ -10,11 +10,12 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.territory import PROVINCE_FOLDER
+from sandbox.territory import GSO_PROVINCE, PROVINCE_FOLDER, REFERENCE
 from tests.sandbox.conftest import SITES, Reader
 
 VIETNAM = timezone(timedelta(hours=7))
@@ -22,13 +23,32 @@ Facts = dict[str, Any]
 
 
 def _codes(name: str, *keys: str) -> dict[tuple[str, ...], str]:
-    with (PROVINCE_FOLDER / name).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(PROVINCE_FOLDER / name)
     return {tuple(row[key] for key in keys): row["unit_code" if name == "agencies.csv" else "value"] for row in rows}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 AGENCIES = _codes("agencies.csv", "source", "agency")
 CODES = _codes("codes.csv", "source", "kind", "code")
+REORGANISED_AT = datetime(2025, 7, 1, tzinfo=VIETNAM)
+
+
+def _successors() -> dict[str, str]:
+    """The one commune of today of each old commune that went there whole."""
+    rows = _rows(REFERENCE / "communes_until_2025-06-30.csv")
+    district = {row["commune_code"]: row["district_code"] for row in rows}
+    return {
+        f"H15.{district[row['old_code']]}.{row['old_code']}": f"H15.{row['new_code']}"
+        for row in _rows(REFERENCE / "communes_crosswalk_2025-07-01.csv")
+        if row["old_province_code"] == GSO_PROVINCE and row["type"] == "full" and row["n_new"] == "1"
+    }
+
+
+SUCCESSORS = _successors()
 
 
 def _day_first(text: str) -> datetime | None:
@@ -101,6 +121,11 @@ def _from_onestop(item: Facts, fees: list[Facts]) -> Facts:
     }
 
 
+def _waited(supplement: Facts) -> float:
+    asked, answered = (_packed(supplement[name]) for name in ("NgayBoSung", "NgayTiepNhanBoSung"))
+    return (answered - asked).total_seconds() if asked and answered else 0
+
+
 def _from_message(record: Facts, steps: int) -> Facts:
     papers = [paper for paper in record["TaiLieuNop"] if paper["IsDeleted"] == "0"]
     results = record["DanhSachGiayToKetQua"] or []
@@ -122,6 +147,12 @@ def _from_message(record: Facts, steps: int) -> Facts:
         "component_reused": sum(paper["DuocTaiSuDung"] in "12" for paper in papers),
         "electronic_result": any(result["DuongDanTepTinKetQua"] for result in results),
         "vneid_verified": record["TaiKhoanDuocXacThucVoiVNeID"] == "1",
+        "denied_at": _packed(record["NgayTuChoi"]),
+        "is_from_personal_store": any(paper["DuocLayTuKhoDMQG"] == "1" for paper in papers),
+        "is_population_data_used": any(
+            CODES.get(("messages", "database", asked["MaCSDL"])) for asked in record["DSKetNoiCSDL"] or []
+        ),
+        "supplement_wait_seconds": sum(_waited(supplement) for supplement in record["DanhSachHoSoBoSung"] or []),
         "paid_online": record["DuocThanhToanTrucTuyen"] in ("1", "2"),
         "lines": [int(line["Gia"]) for line in record["DanhSachLePhi"] or []],
         "supplement_count": len(record["DanhSachHoSoBoSung"] or []),
@@ -185,6 +216,8 @@ def _merged(parts: dict[str, Facts]) -> Facts:
     usual = ("onestop", "portal", "messages")
     dates = ("received_at", "due_at", "completed_at", "returned_at")
     merged = {name: first(name, *usual) for name in (*dates, "status_code", "unit_code", "procedure_code", "channel")}
+    merged["reception_unit_code"] = AGENCIES.get(("onestop", (first("code", *usual) or "").rsplit("-", 2)[0]), "")
+    merged |= _carried(merged)
     merged["service_level"] = first("service_level", *usual)
     merged["submitted_at"] = first("submitted_at", "portal", "onestop", "messages")
     for name in ("component_attached", "electronic_result"):
@@ -193,8 +226,17 @@ def _merged(parts: dict[str, Facts]) -> Facts:
     lists = (parts[source]["component_count"] for source in ("messages", "portal", "onestop") if source in parts)
     merged["component_count"] = next((count for count in lists if count), 0)
     message = parts.get("messages", {})
-    for name in ("component_digitised", "component_reused", "vneid_verified", "supplement_count"):
+    for name in (
+        "component_digitised",
+        "component_reused",
+        "vneid_verified",
+        "supplement_count",
+        "is_from_personal_store",
+        "is_population_data_used",
+        "supplement_wait_seconds",
+    ):
         merged[name] = message.get(name, 0)
+    merged["denied_at"] = message.get("denied_at")
     merged["step_count"] = first("step_count", "messages", "progress") or 0
     lines = first("lines", "onestop", "messages", "portal")
     payments = first("payments", "onestop", "portal") or []
@@ -213,6 +255,16 @@ def _merged(parts: dict[str, Facts]) -> Facts:
     )
 
 
+def _carried(merged: Facts) -> Facts:
+    """Handling and previous unit: what is still open in a commune that is no more went to its one successor."""
+    unit, reception = merged["unit_code"], merged["reception_unit_code"]
+    ended = merged["completed_at"] or merged["returned_at"]
+    is_over = merged["status_code"] in (3, 7, 8, 9, 10) and (ended is None or ended < REORGANISED_AT)
+    unit = unit if is_over else SUCCESSORS.get(unit, unit)
+    was_there = reception in SUCCESSORS or reception.count(".") == 2 or "H15.643" <= reception < "H15.700"
+    return {"unit_code": unit, "previous_unit_code": reception if was_there and reception != unit else None}
+
+
 @pytest.fixture(scope="module")
 def sources(reader: Reader) -> dict[str, list[Facts]]:
     """Everything the three sources say, each in its own words turned into ours."""
@@ -227,6 +279,8 @@ def _compare(merged: dict[str, Facts], truth: list[Facts]) -> None:
     assert drafts
     checked = 0
     for code, row in known.items():
+        if row["previous_unit_code"] and row["previous_unit_code"] in SUCCESSORS:
+            assert SUCCESSORS[row["previous_unit_code"]] == row["unit_code"], code
         for name, said in merged[code].items():
             value = said.astimezone(UTC) if isinstance(said, datetime) else said
             assert value == row[name], f"{code}: {name}"
