@@ -10,12 +10,18 @@ from itertools import chain
 
 import dagster as dg
 
-from assets.dossiers.assets import REFERENCE, conform_asset, reference
-from assets.dossiers.conform import CONFORMED
+from assets.dossiers.assets import conform_asset, reference_asset
+from assets.dossiers.conform import CONFORMED, REFERENCE
+from assets.dossiers.reconciliation_assets import reconciliation
 from assets.indicators.assets import measure
-from assets.publications.assets import published
-from assets.raw.assets import raw_assets, raw_tables
-from assets.scorecards.assets import verdicts
+from assets.indicators.observed_assets import observation_asset
+from assets.publications.assets import published_asset
+from assets.publications.forms_assets import public_copy, statistics
+from assets.raw.assets import raw_assets
+from assets.raw.kinds import raw_tables
+from assets.scorecards.assets import outlooks, verdicts
+from assets.scorecards.score_assets import evaluation, published_evaluation, score_units
+from assets.scorecards.worklist_assets import worklist_of_dossiers
 from assets.stores import Watcher
 from expectations.checks import checks_for, target_checks
 from expectations.suites import load_suite
@@ -26,7 +32,20 @@ from orchestration.resources import stores_resource
 from orchestration.schedules import nightly_schedule
 from orchestration.sensors import dead_runs_sensor
 from orchestration.settings import Home, Province, load_province, province_path
-from warehouse.tables import OUT_INDICATOR, OUT_VERDICT
+from orchestration.upkeep import upkeep_job, upkeep_schedule
+from warehouse.tables import (
+    CORE_OBSERVATION,
+    OUT_EVALUATION,
+    OUT_INDICATOR,
+    OUT_OUTLOOK,
+    OUT_RECONCILIATION,
+    OUT_SCORE,
+    OUT_SCORE_TOTAL,
+    OUT_STATISTIC,
+    OUT_VERDICT,
+    OUT_WORKLIST,
+    RAW_EVALUATION,
+)
 
 
 def build(
@@ -43,12 +62,12 @@ def build(
     home = home or Home.from_environment()
     province = province or load_province(province_path(), home=home)
     days = daily(province.start_on)
-    job = nightly(days)
+    job, tending = nightly(days), upkeep_job(home)
     return dg.Definitions(
         assets=assets(province, days),
         asset_checks=checks(province),
-        jobs=[job],
-        schedules=[nightly_schedule(home, province, job)],
+        jobs=[job, tending],
+        schedules=[nightly_schedule(home, province, job), upkeep_schedule(tending)],
         sensors=[dead_runs_sensor(home)],
         resources={"stores": stores or stores_resource(home, province, watcher=watcher)},
         executor=dg.in_process_executor,
@@ -57,12 +76,48 @@ def build(
 
 def assets(province: Province, days: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """Every asset, from the sources to the publication."""
-    raw = raw_assets(province.sources, partitions=days)
-    return [*raw, reference, conform_asset(raw_tables(province.sources)), measure, verdicts, published]
+    said = raw_tables(province.sources)
+    return [
+        *raw_assets(province.sources, partitions=days),
+        reference_asset(said),
+        observation_asset(province.observations, province.observation_sources),
+        conform_asset(said),
+        reconciliation,
+        measure,
+        verdicts,
+        outlooks,
+        score_units,
+        *_evaluation(province),
+        worklist_of_dossiers,
+        statistics,
+        published_asset(without=() if province.evaluation else (OUT_EVALUATION.name,)),
+        public_copy,
+    ]
+
+
+def _evaluation(province: Province) -> list[dg.AssetsDefinition]:
+    """What the national portal publishes of us beside our own score, where the province reads it."""
+    return [] if province.evaluation is None else [published_evaluation(province.evaluation), evaluation]
 
 
 def checks(province: Province) -> list[dg.AssetChecksDefinition]:
     """Integrity checks of every table, which block, and one check per target, which warns."""
-    tables = (*raw_tables(province.sources), *REFERENCE, *CONFORMED, OUT_INDICATOR, OUT_VERDICT)
+    compared = () if province.evaluation is None else (RAW_EVALUATION, OUT_EVALUATION)
+    tables = (*raw_tables(province.sources), *REFERENCE, CORE_OBSERVATION, *CONFORMED, *_COMPUTED, *compared)
     integrity = chain.from_iterable(checks_for(table.name, table, load_suite(table)) for table in tables)
-    return [*integrity, *target_checks(OUT_VERDICT.name, load_targets(province.targets))]
+    return [
+        *integrity,
+        *target_checks(OUT_VERDICT.name, load_targets(province.targets, province_code=province.province_code)),
+    ]
+
+
+_COMPUTED = (
+    OUT_INDICATOR,
+    OUT_VERDICT,
+    OUT_OUTLOOK,
+    OUT_SCORE,
+    OUT_SCORE_TOTAL,
+    OUT_RECONCILIATION,
+    OUT_WORKLIST,
+    OUT_STATISTIC,
+)

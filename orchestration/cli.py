@@ -1,7 +1,7 @@
 """The command `thuocdo`: the only place that prints.
 
-Belongs here: commands, what they print, their exit codes. Does not belong here: anything that another
-caller would need too (`run.py`, `check.py`, `demo.py`).
+Belongs here: the commands that run the service, what they print, exit codes. Does not belong here: commands that
+ask it something (`commands/`), nor anything that another caller would need too (`run.py`, `check.py`, `demo.py`).
 
 What goes wrong is one readable sentence and exit code 1, not a traceback. Modules that take seconds
 to import are imported by the commands that need them.
@@ -9,17 +9,18 @@ to import are imported by the commands that need them.
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow.parquet as pq
 import typer
@@ -28,6 +29,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from expectations.wording import count_vi
+from orchestration.commands.diff import diff
+from orchestration.commands.explain import explain
+from orchestration.commands.outlook import outlook
+from orchestration.commands.propose import propose
+from orchestration.commands.quarantine import quarantine
+from orchestration.commands.receive import receive
+from orchestration.commands.restate import restate
+from orchestration.commands.score import score
+from orchestration.commands.template import template
+from orchestration.commands.trace import trace
+from orchestration.commands.upkeep import upkeep
+from orchestration.commands.verify import verify
+from orchestration.commands.workbook import workbook
 from orchestration.settings import ConfigurationError, Home, Province, load_province, province_path
 
 if TYPE_CHECKING:
@@ -68,12 +82,18 @@ def _quiet() -> None:
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn the errors that are written for operators into their sentence and exit code 1."""
+    from assets.publications.mirror import NotSentError
+    from assets.questions.past import VersionGoneError
+    from assets.raw.hashes import KeyProblem
     from orchestration.demo import OtherSandboxError, SandboxError
     from orchestration.lock import NightRunningError
+    from warehouse.objects import StorageError
 
+    homes = (NightRunningError, OtherSandboxError, SandboxError, KeyProblem)
+    stores = (StorageError, NotSentError, VersionGoneError)
     try:
         yield
-    except (ConfigurationError, NightRunningError, OtherSandboxError, SandboxError) as error:
+    except (ConfigurationError, *homes, *stores) as error:
         out.print(f"[red]✗[/red] {escape(str(error))}")
         raise typer.Exit(1) from None
 
@@ -83,16 +103,30 @@ def night(
     province: ProvinceFile = None,
     first: Annotated[datetime | None, typer.Option("--from", formats=[_DAY], help="Từ ngày · first day")] = None,
     last: Annotated[datetime | None, typer.Option("--to", formats=[_DAY], help="Đến hết ngày · last day")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Chỉ nói sẽ gọi gì · say what is asked")] = False,
 ) -> None:
     """Chạy một đêm: mọi ngày chưa trích xuất đến hết hôm qua. · One night: every day that is due."""
     with _told():
         home = Home.from_environment()
         loaded = load_province(province or province_path(), home=home)
+        if dry_run:
+            _rehearse(home, loaded, first=_day(first), last=_day(last))
+            return
         _night(home, loaded, first=_day(first), last=_day(last))
 
 
 def _day(given: datetime | None) -> date | None:
     return None if given is None else given.date()
+
+
+def _rehearse(home: Home, province: Province, *, first: date | None, last: date | None) -> None:
+    """Say what a night would ask of each source."""
+    from orchestration.commands.dry_run import lines, plan
+
+    now = datetime.now(UTC)
+    for line in lines(plan(home, province, first=first, last=last, now=now), now=now):
+        out.print(escape(line), soft_wrap=True)
 
 
 def _night(home: Home, province: Province, *, first: date | None, last: date | None) -> None:
@@ -146,6 +180,8 @@ def check(province: ProvinceFile = None) -> None:
     for finding in check_configuration(province or province_path(), home):
         mark = "[green]✓[/green]" if finding.is_fit else "[red]✗[/red]"
         out.print(f"{mark} [bold]{escape(finding.subject)}[/bold]: {escape(finding.text)}")
+        for table in finding.tables:
+            out.print(table)
         wrong += not finding.is_fit
     if wrong:
         raise typer.Exit(1)
@@ -166,21 +202,6 @@ def _scorecard(home: Home) -> None:
     if not folder.is_dir():
         raise ConfigurationError(f"{home.published}: chưa xuất bản lần nào, hãy chạy thuocdo night (nothing published)")
     out.print(render(build(pq.read_table(folder / "indicator.parquet"), pq.read_table(folder / "verdict.parquet"))))
-
-
-@app.command()
-def verify() -> None:
-    """Đối chiếu bản xuất bản với datapackage.json. · Hold the publication against its manifest."""
-    from assets.publications.manifest import verify as differences
-
-    with _told():
-        folder = Home.from_environment().published
-    found = differences(folder)
-    for difference in found:
-        out.print(f"[red]✗[/red] {escape(difference)}")
-    if found:
-        raise typer.Exit(1)
-    out.print(f"[green]✓[/green] {escape(str(folder.resolve()))}")
 
 
 @app.command()
@@ -242,6 +263,36 @@ def ui(
                     return
     out.print("[red]✗[/red] Một tiến trình Dagster đã tự dừng; lý do ở ngay trên · a Dagster process ended by itself")
     raise typer.Exit(1)
+
+
+def _add(command: Callable[..., None], *, name: str | None = None) -> None:
+    """Give the application a command of `orchestration.commands`, with errors for operators told like here."""
+
+    @functools.wraps(command)
+    def told(*args: Any, **kwargs: Any) -> None:
+        with _told():
+            command(*args, **kwargs)
+
+    app.command(name)(told)
+
+
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    verify,
+    upkeep,
+    workbook,
+    trace,
+    restate,
+    explain,
+    diff,
+    outlook,
+    score,
+    template,
+    propose,
+    quarantine,
+    receive,
+)
+for _command in _COMMANDS:
+    _add(_command)
 
 
 def _stop_asked() -> threading.Event:

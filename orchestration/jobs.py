@@ -10,7 +10,7 @@ import dagster as dg
 NIGHTLY = "nightly"
 #: Every event is in the event log, where the UI shows it. Dagster would also write each of thousands to
 #: the process's own output, at DEBUG.
-_QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
 def nightly(partitions: dg.PartitionsDefinition[str]) -> dg.UnresolvedAssetJobDefinition:
@@ -24,7 +24,7 @@ def nightly(partitions: dg.PartitionsDefinition[str]) -> dg.UnresolvedAssetJobDe
         selection=dg.AssetSelection.all(),
         partitions_def=partitions,
         executor_def=dg.in_process_executor,
-        config=_QUIET,
+        config=QUIET,
         description="Một đêm: trích xuất, hợp nhất, kiểm tra, tính chỉ số, so chỉ tiêu, xuất bản.\n\n"
         "One night: extract, conform, check, measure, judge, publish.",
     )

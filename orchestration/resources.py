@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
+from assets.raw.hashes import open_keys, use
 from assets.stores import Stores, Watcher
 from orchestration.lock import night_lock
 from orchestration.settings import Home, Province
@@ -48,9 +50,17 @@ def open_stores(home: Home, province: Province, *, night: str, watcher: Watcher)
         departments=province.departments,
         agencies=province.agencies,
         codes=province.codes,
+        working_calendar=province.working_calendar(),
+        sectors=province.sectors,
+        observations=province.observations,
+        observation_sources=province.observation_sources,
+        catalogues=province.catalogue,
+        catalogue_every_days=province.catalogue_every_days,
+        evaluation=province.evaluation,
         target_sets=tuple(province.targets),
         minimum_denominator=province.minimum_denominator,
         published=home.published,
+        remote=home.remote,
         lake_root=home.lake,
         database_url=home.database_url,
         watcher=watcher,
@@ -66,9 +76,11 @@ def stores_resource(home: Home, province: Province, *, watcher: Watcher | None =
 
     @dg.resource(description=f"{province.name} ({province.province_code}), {home.root}")
     def stores(context: dg.InitResourceContext) -> Iterator[Stores]:
+        """Open the stores under the lock; the lock is let go when the run ends."""
         night = context.run_id or "without-run"
         watching = watcher or LogWatcher(context.log or logging.getLogger(__name__))
         with night_lock(home, night=night):
+            use(open_keys(home.root / "hash.key", now=datetime.now(UTC)))
             opened = open_stores(home, province, night=night, watcher=watching)
             opened.database().begin_night(night, province_code=province.province_code)
             yield opened

@@ -18,7 +18,7 @@ import dagster as dg
 
 from assets.stores import Watcher
 from orchestration.build import build
-from orchestration.jobs import NIGHTLY
+from orchestration.jobs import NIGHTLY, QUIET
 from orchestration.lock import night_lock
 from orchestration.partitions import days_to_extract, yesterday
 from orchestration.schedules import range_tags
@@ -90,6 +90,7 @@ def _execute(
         raise_on_error=False,
         partition_key=last if first == last else None,
         tags={} if first == last else range_tags(first, last),
+        run_config=QUIET,
     )
 
 

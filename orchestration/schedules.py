@@ -31,6 +31,7 @@ def nightly_schedule(home: Home, province: Province, job: dg.UnresolvedAssetJobD
         "01:00 in Vietnam, for the day before and every day not extracted yet.",
     )
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        """One run for every day that is not extracted yet, up to yesterday."""
         until = Database.open(home.database_url).extracted_until(province.sources)
         now = context.scheduled_execution_time
         first, last = days_to_extract(until, start_on=province.start_on, last=yesterday(now))

@@ -50,6 +50,7 @@ def dead_runs_sensor(home: Home) -> dg.SensorDefinition:
         "Fails runs whose process is gone, so that the next night can start.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """Fail the runs whose process is gone, and say which."""
         dead = fail_dead_runs(context.instance, home, now=datetime.now(UTC))
         return dg.SkipReason(f"{len(dead)} lần chạy treo" + (f": {', '.join(dead)}" if dead else ""))
 

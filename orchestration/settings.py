@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlparse
@@ -18,7 +18,22 @@ from urllib.parse import urlparse
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connectors.settings import MessageLogSettings, SourceSettings
+from assets.dossiers.meanings import MeaningError
+from assets.dossiers.profiled import profiled_systems
+from assets.raw.kinds import below_home
+from connectors.catalogue import CatalogueServiceSettings
+from connectors.catalogue_files import CatalogueFileSettings
+from connectors.evaluation import EvaluationSettings
+from connectors.observations import ObservationApiSettings
+from connectors.profiled import ProfiledSettings, ProfileError
+from connectors.receiver_settings import ReceiverSettings
+from connectors.sources import SourceSettings
+from warehouse import objects
+from warehouse.calendar import Calendar, OfficeHours
+
+CatalogueSettings = Annotated[CatalogueServiceSettings | CatalogueFileSettings, Field(discriminator="kind")]
+
+SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
 
 DEFAULT_HOME = ".thuocdo"
 DEFAULT_PROVINCE = "provinces/dak-lak.yaml"
@@ -33,24 +48,27 @@ class Home:
     """Where everything that is kept lives.
 
     `root` comes from THUOCDO_HOME; its two halves, the SQL database and the storage of the lake and
-    the publications, can be moved with THUOCDO_DATABASE_URL and THUOCDO_STORAGE_URL.
+    the publications, can be moved with THUOCDO_DATABASE_URL and THUOCDO_STORAGE_URL. `remote` is the bucket and
+    prefix of an s3:// storage URL: the lake is there alone, publications there besides `storage`.
     """
 
     root: Path
     database_url: str
     storage: Path
+    remote: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Home:
-        """Read the three variables; a storage URL other than a folder is refused by name."""
+        """Read the three variables; a storage URL other than a folder or a bucket is refused by name."""
         root = Path(environment.get("THUOCDO_HOME") or DEFAULT_HOME).expanduser().resolve()
         database = environment.get("THUOCDO_DATABASE_URL") or f"sqlite:///{root / 'thuocdo.db'}"
-        return cls(root=root, database_url=database, storage=_folder(environment.get("THUOCDO_STORAGE_URL"), root))
+        storage, remote = _storage(environment.get("THUOCDO_STORAGE_URL"), root)
+        return cls(root=root, database_url=database, storage=storage, remote=remote)
 
     @property
     def lake(self) -> str:
         """Root of the Delta tables."""
-        return str(self.storage / "lake")
+        return f"{self.remote}/lake" if self.remote else str(self.storage / "lake")
 
     @property
     def published(self) -> Path:
@@ -63,15 +81,17 @@ class Home:
         return self.root / "dagster"
 
 
-def _folder(url: str | None, root: Path) -> Path:
+def _storage(url: str | None, root: Path) -> tuple[Path, str | None]:
+    """The folder for what is kept in folders, and the bucket with prefix where there is one."""
     if not url:
-        return root
-    parsed = urlparse(url)
-    if parsed.scheme not in ("", "file"):
-        raise ConfigurationError(
-            f"THUOCDO_STORAGE_URL: {parsed.scheme}:// storage is not supported yet; give a folder or a file:// URL"
-        )
-    return Path(parsed.path).expanduser().resolve()
+        return root, None
+    if not objects.is_remote(url):
+        return Path(urlparse(url).path).expanduser().resolve(), None
+    try:
+        objects.check(url)
+    except objects.StorageError as error:
+        raise ConfigurationError(f"THUOCDO_STORAGE_URL: {error}") from None
+    return root, url.rstrip("/")
 
 
 class Province(BaseModel):
@@ -87,17 +107,50 @@ class Province(BaseModel):
     departments: Path
     agencies: Path
     codes: Path
+    #: Days on which this province's offices do or do not work against the national calendar.
+    calendar: Path | None = None
+    #: Spans of the day, as "07:30-11:30".
+    office_hours: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] = ("07:30-11:30", "13:00-17:00")
+    #: A dossier received later in the day counts from the next working day; none unless said.
+    reception_cut_off: time | None = None
+    #: Which department is responsible for the procedures of a sector.
+    sectors: Path | None = None
+    #: Folder of observations handed in as files; below THUOCDO_HOME when relative.
+    observations: Path | None = None
+    #: Systems that state observations over HTTP.
+    observation_sources: dict[str, ObservationApiSettings] = Field(default_factory=dict)
+    #: Where the catalogue of procedures is learned from, besides the reference files; what a later one says counts.
+    catalogue: tuple[CatalogueSettings, ...] = ()
+    #: They are asked together, every so many days: a national service is no place for thousands of calls a night.
+    catalogue_every_days: Annotated[int, Field(ge=1)] = 7
+    #: The national portal's published evaluation; not read unless configured.
+    evaluation: EvaluationSettings | None = None
+    #: Messages in the national portal's format that one-stop vendors send here; none are received unless configured.
+    receiver: ReceiverSettings | None = None
     #: Which target sets apply, by file name under expectations/targets/.
     targets: list[str]
     #: Counts below this are not judged (verdict too_few).
     minimum_denominator: Annotated[int, Field(ge=0)] = 0
-    sources: Annotated[dict[str, SourceSettings], Field(min_length=1)]
+    #: By name; a name becomes part of table names and keys.
+    sources: Annotated[dict[SourceName, SourceSettings], Field(min_length=1)]
+
+    def working_calendar(self) -> Calendar:
+        """The national calendar with the province's own days, hours and cut-off.
+
+        Raises `ConfigurationError` that names the file and line, or the key.
+        """
+        try:
+            hours = OfficeHours.of(*self.office_hours)
+            return Calendar.load(self.calendar, office_hours=hours, cut_off=self.reception_cut_off)
+        except ValueError as error:
+            raise ConfigurationError(f"calendar, office_hours: {error}") from None
 
 
 def load_province(path: Path, *, home: Home | None = None) -> Province:
     """Read and validate one province file; paths in it are relative to the file.
 
-    With `home`, the folder of a message log that is relative is resolved below the home's root.
+    With `home`, what comes in there from outside (message logs, observations, catalogue files) is resolved below
+    the home's root where its path is relative.
     Raises `ConfigurationError` that names the file and every wrong key.
     """
     try:
@@ -112,7 +165,8 @@ def load_province(path: Path, *, home: Home | None = None) -> Province:
         province = Province.model_validate(content)
     except ValidationError as error:
         raise ConfigurationError("\n".join(_problem(path, problem) for problem in error.errors())) from None
-    return province.model_copy(update=_resolved(province, path) | _below_home(province, home))
+    province = province.model_copy(update=_resolved(province, path))
+    return province.model_copy(update=_below_home(province, home))
 
 
 def province_path(environment: Mapping[str, str] = os.environ) -> Path:
@@ -126,21 +180,40 @@ def _problem(path: Path, problem: Mapping[str, Any]) -> str:
 
 
 def _resolved(province: Province, path: Path) -> dict[str, Any]:
-    names = ("departments", "agencies", "codes")
-    update: dict[str, Any] = {name: (path.parent / getattr(province, name)).resolve() for name in names}
+    names = ("departments", "agencies", "codes", "calendar", "sectors")
+    said = {name: file for name in names if (file := getattr(province, name)) is not None}
+    update: dict[str, Any] = {name: (path.parent / file).resolve() for name, file in said.items()}
+    sources = {
+        name: each.beside(path.parent) if isinstance(each, ProfiledSettings) else each
+        for name, each in province.sources.items()
+    }
+    try:
+        profiled_systems(sources)
+    except (ProfileError, MeaningError) as error:
+        raise ConfigurationError(str(error)) from None
     missing = [f"{path}: {name}: {file} does not exist" for name, file in update.items() if not file.is_file()]
     if missing:
         raise ConfigurationError("\n".join(missing))
-    return update
+    return update | {"sources": sources}
 
 
 def _below_home(province: Province, home: Home | None) -> dict[str, Any]:
     if home is None:
         return {}
-    return {"sources": {name: _rooted(source, home.root) for name, source in province.sources.items()}}
+    folder = province.observations
+    return {
+        "sources": {name: below_home(source, home.root) for name, source in province.sources.items()},
+        "observations": None if folder is None else home.root / folder,
+        "receiver": province.receiver and _receiver_rooted(province.receiver, home.root),
+        "catalogue": tuple(_catalogue_rooted(catalogue, home.root) for catalogue in province.catalogue),
+    }
 
 
-def _rooted(source: SourceSettings, root: Path) -> SourceSettings:
-    if not isinstance(source, MessageLogSettings):
-        return source
-    return source.model_copy(update={"folder": root / source.folder})
+def _catalogue_rooted(catalogue: CatalogueSettings, root: Path) -> CatalogueSettings:
+    if not isinstance(catalogue, CatalogueFileSettings):
+        return catalogue
+    return catalogue.model_copy(update={"path": root / catalogue.path})
+
+
+def _receiver_rooted(receiver: ReceiverSettings, root: Path) -> ReceiverSettings:
+    return receiver.model_copy(update={"folder": root / receiver.folder})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from connectors.catalogue_files import CatalogueFileSettings
 from connectors.settings import MessageLogSettings
 from orchestration.settings import ConfigurationError, Home, load_province, province_path
 
@@ -16,7 +17,7 @@ GOOD = Path(__file__).parents[2] / "provinces" / "dak-lak.yaml"
 
 def _province(folder: Path, **changes: Any) -> Path:
     content = yaml.safe_load(GOOD.read_text(encoding="utf-8"))
-    for name in ("departments", "agencies", "codes"):
+    for name in ("departments", "agencies", "codes", "calendar", "sectors"):
         content[name] = str(GOOD.parent / content[name])
     for key, value in changes.items():
         place = content
@@ -40,6 +41,14 @@ def _province(folder: Path, **changes: Any) -> Path:
         ({"sources__portal__password_env": "bí mật"}, "sources.portal.opencps.password_env"),
         ({"sources__onestop__kind": "egate"}, "sources.onestop"),
         ({"departments": "so-nganh.csv"}, "departments"),
+        ({"sectors": "linh-vuc.csv"}, "sectors"),
+        ({"calendar": "lich.csv"}, "calendar"),
+        ({"reception_cut_off": "chiều"}, "reception_cut_off"),
+        ({"office_hours": []}, "office_hours"),
+        ({"catalogue": [{"kind": "npsp-log", "folder": "x"}]}, "catalogue.0"),
+        ({"catalogue": [{"kind": "catalogue-file", "path": "x", "sheets": 1}]}, "catalogue.0.catalogue-file.sheets"),
+        ({"observation_sources": {"hai-long": {"url": "khao-sat"}}}, "observation_sources.hai-long.url"),
+        ({"evaluation": {}}, "evaluation.root_department_id"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_file(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
@@ -75,6 +84,29 @@ def test_a_relative_message_folder_lies_below_the_home(tmp_path: Path) -> None:
     assert messages.folder == tmp_path / "sandbox" / "messages"
 
 
+def test_what_comes_in_from_outside_lies_below_the_home_or_where_it_is_said(tmp_path: Path) -> None:
+    home = Home.from_environment({"THUOCDO_HOME": str(tmp_path)})
+    relative = load_province(GOOD, home=home)
+    assert relative.observations == tmp_path / "observations"
+    (file,) = [each for each in relative.catalogue if isinstance(each, CatalogueFileSettings)]
+    assert file.path == tmp_path / "sandbox" / "catalogue.csv"
+    given = {"observations": "/srv/so-lieu", "catalogue": [{"kind": "catalogue-file", "path": "/srv/danh-muc.xlsx"}]}
+    absolute = load_province(_province(tmp_path, **given), home=home)
+    assert absolute.observations == Path("/srv/so-lieu")
+    (file,) = [each for each in absolute.catalogue if isinstance(each, CatalogueFileSettings)]
+    assert file.path == Path("/srv/danh-muc.xlsx")
+
+
+def test_what_is_not_configured_is_not_read(tmp_path: Path) -> None:
+    content = yaml.safe_load(_province(tmp_path).read_text(encoding="utf-8"))
+    for name in ("calendar", "office_hours", "sectors", "observations", "catalogue"):
+        del content[name]
+    (tmp_path / "it.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    least = load_province(tmp_path / "it.yaml", home=Home.from_environment({"THUOCDO_HOME": str(tmp_path)}))
+    assert (least.calendar, least.sectors, least.observations, least.evaluation) == (None, None, None, None)
+    assert (least.catalogue, dict(least.observation_sources)) == ((), {})
+
+
 def test_an_absolute_message_folder_stays(tmp_path: Path) -> None:
     home = Home.from_environment({"THUOCDO_HOME": str(tmp_path)})
     messages = load_province(_province(tmp_path, sources__messages__folder="/srv/log"), home=home).sources["messages"]
@@ -96,8 +128,16 @@ def test_the_two_halves_of_a_home_can_be_moved(tmp_path: Path) -> None:
 
 
 def test_a_storage_that_cannot_be_used_is_refused_by_name() -> None:
-    with pytest.raises(ConfigurationError, match="THUOCDO_STORAGE_URL: s3://"):
-        Home.from_environment({"THUOCDO_STORAGE_URL": "s3://kho/thuocdo"})
+    for url in ("gs://kho/thuocdo", "https://kho.example/thuocdo", "s3:///thuocdo"):
+        with pytest.raises(ConfigurationError, match=f"THUOCDO_STORAGE_URL: {url}"):
+            Home.from_environment({"THUOCDO_STORAGE_URL": url})
+
+
+def test_a_bucket_holds_the_lake_and_the_home_the_rest(tmp_path: Path) -> None:
+    home = Home.from_environment({"THUOCDO_HOME": str(tmp_path), "THUOCDO_STORAGE_URL": "s3://kho/dak-lak/"})
+    assert home.lake == "s3://kho/dak-lak/lake"
+    assert home.remote == "s3://kho/dak-lak"
+    assert home.published == tmp_path / "published"
 
 
 def test_the_province_file_is_the_one_the_environment_names() -> None:
