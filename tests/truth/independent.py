@@ -1,4 +1,4 @@
-"""The first set of indicators computed a second time: pandas, straight from the truth's Parquet files.
+"""The dossiers' indicators computed a second time: pandas, straight from the truth's Parquet files.
 
 Belongs here: the rules once more, as an analyst would write them down from the texts (domain notes on
 the 766 formulas, Decision 3478, the notes of the definition files), and the units that exist in each
@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +29,9 @@ LAST_DISTRICT_DAY = "2025-06-30"
 FIRST_TWO_TIER_DAY = "2025-07-01"
 #: For units whose first day no list states.
 LONG_AGO = "1900-01-01"
-KEY = ["indicator", "version", "scope", "level", "unit_code", "period", "period_start"]
+KEY = ["indicator", "version", "scope", "level", "unit_code", "boundaries", "period", "period_start"]
+#: Months of each kind of period.
+PERIODS = {"month": 1, "quarter": 3, "half": 6, "year": 12}
 _ROOT = Path(__file__).resolve().parents[2]
 _REFERENCE = _ROOT / "warehouse" / "reference"
 _DEPARTMENTS = _ROOT / "provinces" / "dak-lak" / "departments.csv"
@@ -78,7 +81,10 @@ def is_waived(dossier: pd.DataFrame) -> pd.Series[bool]:
     return (dossier.fee_line_count > 0) & dossier.fee_waived
 
 
-Counted = tuple["pd.Series[pd.Timestamp]", "pd.Series[bool]", "pd.Series[bool]"]
+#: In the numerator or not; what depends on the period is told the first instant after each dossier's.
+Judged = Callable[["pd.Series[pd.Timestamp]"], "pd.Series[bool]"]
+#: Event, population, numerator.
+Counted = tuple["pd.Series[pd.Timestamp]", "pd.Series[bool]", "pd.Series[bool] | Judged"]
 Rule = Callable[[pd.DataFrame, pd.Timestamp], Counted]
 
 
@@ -136,27 +142,88 @@ def _wholly_online_3478(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
     return dossier.received_at, is_received(dossier), wholly
 
 
-def _on_time_received(dossier: pd.DataFrame, as_of: pd.Timestamp) -> Counted:
-    """766, 2.1 over what was received: ended no later than promised, or open and the promise not yet past.
+def _on_time_766_2_1(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """766, 2.1 over what was received, refused ones too (2.2: "only dossiers already received").
 
-    Without NgayHenTra nothing can be late (the first rule compares instants only).
+    More than one request for a supplement is late. What has not ended is judged on the period's last day.
     """
-    end = resolved_at(dossier)
-    in_time = end <= dossier.due_at
-    not_yet_due = end.isna() & (dossier.due_at >= as_of)
-    return dossier.received_at, is_received(dossier), dossier.due_at.isna() | in_time | not_yet_due
+
+    def in_time(period_end: pd.Series[pd.Timestamp]) -> pd.Series[bool]:
+        end = dossier.ended_at.fillna(period_end)
+        return ~_sent_back_twice(dossier) & (dossier.deadline_at.isna() | (end <= dossier.deadline_at))
+
+    return dossier.received_at, dossier.received_at.notna() & (dossier.status_code != 1), in_time
 
 
-def _on_time_resolved(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
-    """766, 2.1 over what was resolved, dated by the end of processing."""
-    end = resolved_at(dossier)
-    return end, is_received(dossier) & end.notna(), dossier.due_at.isna() | (end <= dossier.due_at)
+def _on_time_766_2_1_resolved(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """766, 2.1 over what has ended, dated by the end; who is waited for has not ended."""
+    in_time = dossier.deadline_at.isna() | (dossier.ended_at <= dossier.deadline_at)
+    over = dossier.end_kind.notna() & (dossier.end_kind != "waiting")
+    return dossier.ended_at, over, ~_sent_back_twice(dossier) & in_time
 
 
-def _on_time_due(dossier: pd.DataFrame, as_of: pd.Timestamp) -> Counted:
-    """766, 2.1 over what had to be returned by now, dated by the promise; open = late."""
+def _on_time_766_2_1_due(dossier: pd.DataFrame, as_of: pd.Timestamp) -> Counted:
+    """766, 2.1 over what had to be returned by now, dated by the promise; what is open ends now."""
     counted = is_received(dossier) & (dossier.due_at <= as_of)
-    return dossier.due_at, counted, resolved_at(dossier) <= dossier.due_at
+    in_time = dossier.ended_at.fillna(as_of) <= dossier.deadline_at
+    return dossier.due_at, counted, ~_sent_back_twice(dossier) & in_time
+
+
+def _on_time_provincial(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """A provincial system (2.2): days only, no promise is on time, withdrawn is added to on time."""
+    counted = is_received(dossier) & dossier.end_kind.isin(["processed", "returned", "withdrawn"])
+    in_time = dossier.due_at.isna() | (vietnam_day(dossier.ended_at) <= vietnam_day(dossier.due_at))
+    return dossier.ended_at, counted, (dossier.end_kind == "withdrawn") | in_time
+
+
+def _sent_back_twice(dossier: pd.DataFrame) -> pd.Series[bool]:
+    """2.2: "MORE THAN ONE supplement request makes the dossier late"."""
+    return dossier.supplement_count > 1
+
+
+def _synchronised_766_1_4(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """766, 1.4: sent to the national portal, of what was received in the period."""
+    return dossier.received_at, is_received(dossier), dossier.in_messages
+
+
+def _personal_store_766_4_4(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """766, 4.4: at least one file taken from the personal store."""
+    return dossier.received_at, is_received(dossier), dossier.is_from_personal_store
+
+
+def _population_data_766_4_5b(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """766, 4.5b: the account verified by VNeID, or a file from the store, or the population's database named."""
+    used = dossier.vneid_verified | dossier.is_from_personal_store | dossier.is_population_data_used
+    return dossier.received_at, is_received(dossier), used
+
+
+def _internal_circulation_3478(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """3478, II.2.a: of the resolved, those with a step on record."""
+    end = resolved_at(dossier)
+    return end, is_received(dossier) & end.notna(), dossier.step_count > 0
+
+
+def _accounts_verified_3478(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """3478, II.6.a (D6), as near as dossiers tell: online ones whose account VNeID verified."""
+    counted = is_received(dossier) & (dossier.channel == "online")
+    return dossier.received_at, counted, dossier.vneid_verified
+
+
+def _reception_in_8_hours(dossier: pd.DataFrame, as_of: pd.Timestamp) -> Counted:
+    """Operators: online dossiers received or refused within 8 working hours, of those that were or had to be."""
+    answered = dossier.received_at.fillna(dossier.denied_at)
+    counted = (dossier.channel == "online") & (answered.notna() | (dossier.reception_due_at <= as_of))
+    return dossier.submitted_at, counted, answered <= dossier.reception_due_at
+
+
+def _waiting(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """Operators: waits for the citizen's papers (5) or payment (6)."""
+    return dossier.received_at, is_received(dossier), dossier.status_code.isin([5, 6])
+
+
+def _stopped(dossier: pd.DataFrame, _: pd.Timestamp) -> Counted:
+    """Operators: "Dừng xử lý" (8)."""
+    return dossier.received_at, is_received(dossier), dossier.status_code == 8
 
 
 #: (indicator, version) → rule. Both documents, 766 of 2022-06-23 and 3478 of 2021-12-10, are in force in every
@@ -171,9 +238,18 @@ RULES: dict[tuple[str, str], Rule] = {
     ("digitisation", "766-4.2"): _digitisation_766_4_2,
     ("reuse", "766-4.3"): _reuse_766_4_3,
     ("wholly-online", "3478-ii6a"): _wholly_online_3478,
-    ("on-time", "received"): _on_time_received,
-    ("on-time", "resolved"): _on_time_resolved,
-    ("on-time", "due"): _on_time_due,
+    ("on-time", "766-2.1"): _on_time_766_2_1,
+    ("on-time", "766-2.1-resolved"): _on_time_766_2_1_resolved,
+    ("on-time", "766-2.1-due"): _on_time_766_2_1_due,
+    ("on-time", "provincial"): _on_time_provincial,
+    ("synchronised", "766-1.4"): _synchronised_766_1_4,
+    ("personal-store", "766-4.4"): _personal_store_766_4_4,
+    ("population-data", "766-4.5b"): _population_data_766_4_5b,
+    ("internal-circulation", "3478-ii2a"): _internal_circulation_3478,
+    ("accounts-verified", "3478-ii6a"): _accounts_verified_3478,
+    ("reception-in-8-hours", "operators"): _reception_in_8_hours,
+    ("waiting", "operators"): _waiting,
+    ("stopped", "operators"): _stopped,
 }
 #: Rules that count payments; all others count dossiers.
 OF_PAYMENTS = {("payment-transactions", "3478-ii2a")}
@@ -182,17 +258,23 @@ OF_PAYMENTS = {("payment-transactions", "3478-ii2a")}
 def expected_indicators(truth: Truth) -> pd.DataFrame:
     """Every row that must be published: KEY, numerator, denominator.
 
-    A row for each unit, level and the province in every month, quarter and year in which it exists, counts
-    or not; and a row wherever something is counted (a dossier handed over on 2025-07-01 counts for the new
-    commune in the month it was received, before the commune existed).
+    A row for each unit, level and the province in every month, quarter, half and year in which it exists,
+    counts or not; and a row wherever something is counted (a dossier handed over on 2025-07-01 counts for the
+    new commune in the month it was received, before the commune existed). On today's boundaries, a row for
+    each commune of today in every period.
     """
     months = measured_months(truth.as_of)
     counts = pd.concat([_counts(truth, pair, months) for pair in RULES], ignore_index=True)
-    sums = counts.groupby(KEY, as_index=False)[["numerator", "denominator"]].sum()
-    pairs = pd.DataFrame(list(RULES), columns=["indicator", "version"])
-    frame = subjects(months).merge(pairs, how="cross")
-    full = frame.merge(sums, on=KEY, how="outer")
+    sums = _by_scope(counts).groupby(KEY, as_index=False)[["numerator", "denominator"]].sum()
+    full = _existing_rows(months[-1]).merge(sums, on=KEY, how="outer")
     return full.fillna({"numerator": 0, "denominator": 0}).astype({"numerator": "int64", "denominator": "int64"})
+
+
+@cache
+def _existing_rows(last_month: pd.Timestamp) -> pd.DataFrame:
+    """Who is shown when, for every rule."""
+    pairs = pd.DataFrame(list(RULES), columns=["indicator", "version"])
+    return subjects(pd.date_range(FIRST_MONTH, last_month, freq="MS", unit="us")).merge(pairs, how="cross")
 
 
 def measured_months(as_of: pd.Timestamp) -> pd.DatetimeIndex:
@@ -202,56 +284,91 @@ def measured_months(as_of: pd.Timestamp) -> pd.DatetimeIndex:
 
 
 def _counts(truth: Truth, pair: tuple[str, str], months: pd.DatetimeIndex) -> pd.DataFrame:
-    """Rows of one rule, one per dossier or payment and scope and kind of period, to be summed."""
+    """Counts of one rule by unit and period of every kind."""
     facts = truth.payment if pair in OF_PAYMENTS else truth.dossier
     event, population, numerator = RULES[pair](facts, truth.as_of)
     day = vietnam_day(event)
     kept = population & day.notna() & (day < months[-1] + pd.offsets.MonthBegin(1)) & (day >= months[0])
-    single = pd.DataFrame(
-        {
-            "indicator": pair[0],
-            "version": pair[1],
-            "level": facts.unit_level[kept],
-            "unit_code": facts.unit_code[kept],
-            "numerator": numerator[kept].astype("int64"),
-            "denominator": 1,
-        }
-    )
-    return _by_scope(_by_period(single, day[kept]))
+    units, day = facts.loc[kept, ["unit_level", "unit_code"]].rename(columns={"unit_level": "level"}), day[kept]
+    parts = []
+    for period in PERIODS:
+        start = period_start(day, period)
+        judged = numerator(_period_end(start, period, truth.as_of)) if callable(numerator) else numerator
+        single = units.assign(numerator=judged[kept], denominator=1, period_start=start)
+        sums = single.groupby(["level", "unit_code", "period_start"], as_index=False)[
+            ["numerator", "denominator"]
+        ].sum()
+        parts.append(sums.assign(period=period))
+    return pd.concat(parts).assign(indicator=pair[0], version=pair[1])
 
 
-def _by_period(rows: pd.DataFrame, day: pd.Series[pd.Timestamp]) -> pd.DataFrame:
-    """Each row three times: in its month, its quarter and its year."""
-    kinds = {"month": "M", "quarter": "Q", "year": "Y"}
-    return pd.concat(
-        [
-            rows.assign(period=name, period_start=day.dt.to_period(kind).dt.start_time.astype("datetime64[us]"))
-            for name, kind in kinds.items()
-        ]
-    )
+def period_start(day: pd.Series[pd.Timestamp], period: str) -> pd.Series[pd.Timestamp]:
+    """First day of the period of each day, none of which may be missing."""
+    # Months since January 1970: twelve, six and three of them begin with the year.
+    month = day.to_numpy().astype("datetime64[M]").astype("int64")
+    first = month - month % PERIODS[period]
+    return pd.Series(first.astype("datetime64[M]").astype("datetime64[us]"), index=day.index)
+
+
+def _period_end(start: pd.Series[pd.Timestamp], period: str, as_of: pd.Timestamp) -> pd.Series[pd.Timestamp]:
+    """First instant after the period in Vietnam, or what is known last if that comes first."""
+    end = (start + pd.DateOffset(months=PERIODS[period])).dt.tz_localize(VIETNAM)
+    return end.where(end <= as_of, as_of.tz_convert(VIETNAM)).dt.tz_convert("UTC")
 
 
 def _by_scope(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each row three times: for its unit, its level and the province."""
+    """Each row for its unit, its level and the province as they were then; and for the commune it is now."""
+    today = communes_of_today()
+    now = rows.unit_code.map(today)
     return pd.concat(
         [
-            rows.assign(scope="unit"),
-            rows.assign(scope="level", unit_code=PROVINCE),
-            rows.assign(scope="province", level="all", unit_code=PROVINCE),
+            rows.assign(scope="unit", boundaries="then"),
+            rows.assign(scope="level", boundaries="then", unit_code=PROVINCE),
+            rows.assign(scope="province", boundaries="then", level="all", unit_code=PROVINCE),
+            rows.assign(scope="unit", boundaries="now", unit_code=now)[now.notna()],
         ]
     )
 
 
 def subjects(months: pd.DatetimeIndex) -> pd.DataFrame:
-    """Who exists when: scope, level, unit_code, period, period_start, by months that a unit's life touches."""
+    """Who is shown when: scope, level, unit_code, boundaries, period, period_start.
+
+    By months that a unit's life touches; a commune of today, on today's boundaries, in every month.
+    """
     month = pd.DataFrame({"month": months})
     pairs = read_units().merge(month, how="cross")
     month_end = pairs.month + pd.offsets.MonthEnd(0)
-    alive = pairs[(pairs.valid_from <= month_end) & (pairs.valid_to.isna() | (pairs.valid_to >= pairs.month))]
-    rows = _by_scope(_by_period(alive[["level", "unit_code"]], alive.month))
-    return rows.drop_duplicates(ignore_index=True)
+    alive = (pairs.valid_from <= month_end) & (pairs.valid_to.isna() | (pairs.valid_to >= pairs.month))
+    shown = _by_scope(_in_periods(pairs[alive]))
+    today = _in_periods(pairs[(pairs.level == "commune") & pairs.valid_to.isna()])
+    now = today.assign(scope="unit", boundaries="now")
+    return pd.concat([shown[shown.boundaries == "then"], now]).drop_duplicates(ignore_index=True)
 
 
+def _in_periods(rows: pd.DataFrame) -> pd.DataFrame:
+    """Units of months as units of the periods that the months lie in."""
+    units = rows[["level", "unit_code"]]
+    parts = [units.assign(period=period, period_start=period_start(rows.month, period)) for period in PERIODS]
+    return pd.concat(parts).drop_duplicates()
+
+
+@cache
+def communes_of_today() -> dict[str, str]:
+    """The commune of today of each commune: itself, or the only one that an old one went to whole.
+
+    What was split is not guessed and is in no series of today; nor are districts and departments.
+    """
+    units = read_units()
+    today = units[(units.level == "commune") & units.valid_to.isna()].unit_code
+    crosswalk = _csv("communes_crosswalk_2025-07-01.csv")
+    whole = crosswalk[(crosswalk.type == "full") & (crosswalk.n_new == "1")]
+    successor = dict(zip(whole.old_code, PROVINCE + "." + whole.new_code, strict=True))
+    old = units[(units.level == "commune") & units.valid_to.notna()].unit_code
+    found = {unit: successor[unit.rsplit(".", 1)[1]] for unit in old if unit.rsplit(".", 1)[1] in successor}
+    return dict(zip(today, today, strict=True)) | found
+
+
+@cache
 def read_units() -> pd.DataFrame:
     """Units below the province, from the official lists: unit_code, level, valid_from, valid_to (NaT: in force)."""
     old, new = _gso_codes()

@@ -30,8 +30,8 @@ from sandbox.traits import DEFAULT, Traits
 from tests.truth.independent import Truth, read_truth
 from warehouse.database import Database
 from warehouse.lake import Lake
-from warehouse.reference import procedure_table, unit_table
-from warehouse.tables import CORE_PROCEDURE, CORE_UNIT, OUT_INDICATOR, RAW_QUARANTINE
+from warehouse.reference import reference_tables
+from warehouse.tables import OUT_INDICATOR, RAW_QUARANTINE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Night:
     broken: list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class House:
     """The product in a home of its own, beside a running sandbox."""
 
@@ -62,6 +62,13 @@ class House:
     province: Province
     lake: Lake
     database: Database
+
+    def compare_everything_each_night(self) -> None:
+        """Let the portal and the one-stop be compared with their whole history every night."""
+        for name in ("portal", "onestop"):
+            whole = self.province.sources[name].model_copy(update={"full_comparison_days": 1})
+            sources = {**self.province.sources, name: whole}
+            self.province = self.province.model_copy(update={"sources": sources})
 
     def first_night(self) -> Night:
         """Everything since the province's first day."""
@@ -117,8 +124,9 @@ class House:
         return counts
 
     def _conform(self, name: str) -> ConformResult:
-        self.lake.replace(CORE_UNIT, unit_table(self.province.province_code, self.province.departments))
-        self.lake.replace(CORE_PROCEDURE, procedure_table())
+        calendar = self.province.working_calendar()
+        for table, rows in reference_tables(self.province.province_code, self.province.departments, calendar):
+            self.lake.replace(table, rows)
         return conform(self.lake, self.database, agencies=self.province.agencies, codes=self.province.codes, night=name)
 
     def _publish(self, name: str, until: datetime) -> Path:
@@ -135,12 +143,19 @@ class House:
 
 @contextmanager
 def house(
-    root: Path, *, dossiers: int, seed: int, faults: FaultPlan | None = None, traits: Traits = DEFAULT
+    root: Path,
+    *,
+    dossiers: int,
+    seed: int,
+    faults: FaultPlan | None = None,
+    traits: Traits = DEFAULT,
+    deleted_one_in: int = 0,
 ) -> Iterator[House]:
     """An empty home below `root` beside a sandbox of so many dossiers at its default clock."""
     home = Home.from_environment({"THUOCDO_HOME": str(root)})
+    population = build_population(dossiers, seed, deleted_one_in=deleted_one_in)
     with (
-        running_sandbox(build_population(dossiers, seed), home=home.root, faults=faults, traits=traits) as sandbox,
+        running_sandbox(population, home=home.root, faults=faults, traits=traits) as sandbox,
         pytest.MonkeyPatch.context() as environment,
     ):
         for name, value in sandbox.environment.items():
