@@ -24,8 +24,9 @@ from orchestration.settings import Home
 from sandbox.server import RunningSandbox
 from tests.orchestration.conftest import Command
 
-pytestmark = pytest.mark.browser
-PATIENCE_SECONDS = 90
+# A first night, two Dagster processes and a browser on a busy machine take minutes.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+PATIENCE_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     profile: Path = tmp_path_factory.mktemp("chromium")
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
         options.add_argument(argument)
-    options.add_argument("--window-size=1600,1200")
+    # The list of assets builds only the rows that are in view, so the window is taller than the list.
+    options.add_argument("--window-size=1600,4000")
     with webdriver.Chrome(options=options, service=Service(driver)) as started:
         yield started
 
