@@ -61,6 +61,7 @@ def _written_down(calls: Path | None) -> Iterator[None]:
 
     @contextmanager
     def noting(call: Any) -> Iterator[None]:
+        """Note path and parameters, then let the call through."""
         made.append((call.path, list(call.params)))
         with plain(call):
             yield
@@ -79,11 +80,13 @@ def bare(base_url: str, token_url: str, calls: Path, concurrency: int) -> None:
     wanted = [(path, urlencode([tuple(pair) for pair in params])) for path, params in written]
 
     async def fetch() -> int:
+        """Make every call in order and count the bytes of the replies."""
         token = _token(token_url)
         received = 0
         async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
 
             async def one(path: str, query: str) -> int:
+                """Bytes of one reply; raises for a status that is an error."""
                 reply = await client.get(f"{base_url}{path}?{query}")
                 reply.raise_for_status()
                 return len(reply.content)
@@ -119,6 +122,7 @@ def dlt_rest(base_url: str, token_url: str, work: Path, page_rows: int) -> None:
         """Keycloak as the one-stop system has it: the client in the Basic header."""
 
         def build_access_token_request(self) -> dict[str, Any]:
+            """Headers and form of the request for a token, as dlt's client sends them."""
             client = base64.b64encode(f"{self.client_id}:{self.client_secret}".encode()).decode()
             return {"headers": {"Authorization": f"Basic {client}"}, "data": {"grant_type": "client_credentials"}}
 
