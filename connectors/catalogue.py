@@ -1,8 +1,8 @@
 """The national catalogue of procedures: its service behind the national portal's adapter.
 
-Belongs here: log-in and session (sources chapter 3.1), the services `LayDanhSachTTHC` and `LayThuTuc` (3.5),
-and what they say in the house's columns. Does not belong here: catalogues in files (`catalogue_files.py`), how
-either changes what is known (`warehouse.reference.merge_catalogue`), nor storage.
+Belongs here: the services `LayDanhSachTTHC` and `LayThuTuc` (sources chapter 3.5), and what they say in the
+house's columns. Does not belong here: log-in and session (`npsp_adapter.py`), catalogues in files
+(`catalogue_files.py`), how either changes what is known (`warehouse.reference.merge_catalogue`), nor storage.
 
 The service is asked for the list and then for each procedure, a few at a time. A procedure that cannot be
 read or understood is told beside the others and never stops them. What is not said stays null: the service
@@ -14,24 +14,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from itertools import groupby
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import httpx
 import msgspec
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from connectors.contract import Broken, wire_field
-from connectors.loop import Loop, Send
-from connectors.protocol import Call, Permanent, Reply, SourceError, Step, Transient, Walk, ensure_usable
+from connectors.exports import quoted, tidied
+from connectors.loop import Loop
+from connectors.npsp_adapter import SUCCESS, AdapterSettings, Answer, answer_of, open_adapter
+from connectors.protocol import Call, Permanent, Reply, SourceError, Step, Transient, Walk
 from connectors.records import coerce, struct_of
-from connectors.settings import BaseUrl, HttpManners, VariableName, secret
 
 LIST_SERVICE, PROCEDURE_SERVICE = "LayDanhSachTTHC", "LayThuTuc"
 
@@ -41,30 +39,12 @@ Row = dict[str, Any]
 _TEXT = pa.string()
 
 
-class Strict(BaseModel):
-    """Settings that refuse a key they do not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CatalogueServiceSettings(Strict):
+class CatalogueServiceSettings(AdapterSettings):
     """The catalogue service of the national portal's adapter (sources chapters 3.1 and 3.5)."""
 
     kind: Literal["npsp-catalogue"]
-    #: adapter_url; the endpoints are paths below it.
-    base_url: BaseUrl
-    auth_endpoint: Annotated[str, Field(pattern="^/")]
-    share_endpoint: Annotated[str, Field(pattern="^/")]
-    username_env: VariableName
-    password_env: VariableName
-    #: Code of the unit that asks, and of the system that is asked.
-    madonvi: str
-    dstcode: str
-    #: error_code of an answer that means "log in again"; its wording is looked at as well.
-    stale_codes: tuple[str, ...] = ()
     #: What TRANGTHAI means. Empty: it is not looked at. A value that is not named is never guessed.
     states: dict[str, State] = Field(default_factory=dict)
-    manners: HttpManners = HttpManners()
 
 
 #: What a catalogue says of a procedure, in the house's columns; null is "not said".
@@ -136,8 +116,6 @@ class UnusableProcedure(ValueError):  # noqa: N818  says what is wrong
 
 _CODE = re.compile(r"(\d\.\d{6})((\.\d{2,3}){3}\.H\d{2})?")
 _SHORTENED = re.compile(r"\d\.\d{1,5}")
-#: Longest name that is still a name.
-_LONGEST_QUOTE = 40
 
 
 def national_code(text: str) -> str:
@@ -152,16 +130,6 @@ def national_code(text: str) -> str:
     if _SHORTENED.fullmatch(code):
         return code.ljust(len("d.dddddd"), "0")
     raise UnusableProcedure("unreadable_code", "MATTHC", f"Mã thủ tục {quoted(code)} không có dạng d.dddddd")
-
-
-def tidied(text: str) -> str:
-    """Vietnamese text in NFC with single spaces."""
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).strip()
-
-
-def quoted(text: str) -> str:
-    """What a source said, short enough for a message."""
-    return f'"{text[:_LONGEST_QUOTE]}"' if text else "(trống)"
 
 
 #: How long a unit of time is beside the others, in minutes of the calendar: only to tell the longest of several
@@ -322,35 +290,12 @@ def gathered(heard: Iterable[tuple[str, bytes]], read: Callable[[bytes], Row], b
 # ---- the service
 
 
-class _Answer(msgspec.Struct):
-    error_code: str | int | float | None = None
-    message: str | None = None
-    session: str | None = None
-    result: msgspec.Raw = msgspec.Raw(b"null")
-
-
 class _Listed(msgspec.Struct):
     MATTHC: str | int | float | None = None
 
 
-_answers = msgspec.json.Decoder(_Answer)
 _listings = msgspec.json.Decoder(list[_Listed] | None)
 _results = msgspec.json.Decoder(list[msgspec.Raw] | msgspec.Raw | None)
-_OLD_SESSION = re.compile(r"session|phiên|token|đăng nhập", re.IGNORECASE)
-
-
-def _answer(call: Call, reply: Reply) -> _Answer:
-    ensure_usable(call, reply)
-    try:
-        return _answers.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Transient(f"{call}: the answer is not one of the adapter's ({len(reply.body)} bytes)") from None
-
-
-def _code_of(answer: _Answer) -> str:
-    """error_code as text, whichever way this stack spells it; "0" is success."""
-    code = answer.error_code
-    return str(int(code)) if isinstance(code, float) and code.is_integer() else str(code).strip()
 
 
 class CatalogueWalk(Walk):
@@ -368,7 +313,7 @@ class CatalogueWalk(Walk):
 
     def accept(self, call: Call, reply: Reply) -> Step:
         """Take in the list, or one procedure."""
-        answer = _answer(call, reply)
+        answer = answer_of(call, reply)
         return self._one(call, answer) if call.tag else self._list(call, answer)
 
     def forgive(self, call: Call, error: SourceError) -> bool:
@@ -380,9 +325,9 @@ class CatalogueWalk(Walk):
         )
         return True
 
-    def _list(self, call: Call, answer: _Answer) -> Step:
-        if _code_of(answer) != "0":
-            raise Permanent(f"{LIST_SERVICE}: error_code {_code_of(answer)}", hint="Check madonvi", key="madonvi")
+    def _list(self, call: Call, answer: Answer) -> Step:
+        if answer.code != SUCCESS:
+            raise Permanent(f"{LIST_SERVICE}: error_code {answer.code}", hint="Check madonvi", key="madonvi")
         try:
             items = _listings.decode(bytes(answer.result)) or []
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -396,9 +341,9 @@ class CatalogueWalk(Walk):
     def _call(self, code: str) -> Call:
         return Call(self._path, (("service", PROCEDURE_SERVICE), ("maTTHC", code)), tag=code, method="POST")
 
-    def _one(self, call: Call, answer: _Answer) -> Step:
-        if _code_of(answer) != "0":
-            why = f"{PROCEDURE_SERVICE} từ chối, error_code {_code_of(answer)}"
+    def _one(self, call: Call, answer: Answer) -> Step:
+        if answer.code != SUCCESS:
+            why = f"{PROCEDURE_SERVICE} từ chối, error_code {answer.code}"
             return self._refuse(call.tag, UnusableProcedure("refused_procedure", "error_code", why))
         try:
             found = _results.decode(bytes(answer.result))
@@ -414,74 +359,6 @@ class CatalogueWalk(Walk):
     def _refuse(self, code: str, error: UnusableProcedure) -> Step:
         self.broken.append(_broken(code, code.encode(), error))
         return Step()
-
-
-class Session:
-    """Calls under a session: logged in before the first one, and once more when the session has grown old.
-
-    The adapter keeps sessions for a day at most and says an old one in many ways: HTTP 401, a code, or words.
-    """
-
-    def __init__(self, client: httpx.AsyncClient, settings: CatalogueServiceSettings) -> None:
-        self._client = client
-        self._settings = settings
-        self._token = ""
-        self._lock = asyncio.Lock()
-
-    async def send(self, call: Call) -> Reply:
-        """Make one call; `Permanent` when a fresh session is refused too."""
-        used = await self._session("")
-        reply = await self._post(call, used)
-        if self._is_old(reply):
-            reply = await self._post(call, await self._session(used))
-            if self._is_old(reply):
-                raise Permanent(
-                    f"{call}: refused under a fresh session", hint="Check dstcode and madonvi", key="dstcode"
-                )
-        return reply
-
-    async def _session(self, old: str) -> str:
-        """A session other than `old`; who comes second finds the one that the first got."""
-        async with self._lock:
-            if self._token == old:
-                self._token = await self._log_in()
-            return self._token
-
-    async def _log_in(self) -> str:
-        settings = self._settings
-        call = Call(settings.auth_endpoint, method="POST")
-        body = {"username": secret(settings.username_env), "password": secret(settings.password_env)}
-        answer = _answer(call, await self._request(call, body))
-        if _code_of(answer) != "0" or not answer.session:
-            raise Permanent(
-                f"{call}: log-in refused, error_code {_code_of(answer)}",
-                hint=f"Check the variables {settings.username_env} and {settings.password_env}, and dstcode",
-                key="username_env, password_env",
-            )
-        return answer.session
-
-    async def _post(self, call: Call, session: str) -> Reply:
-        return await self._request(call, {"session": session, "madonvi": self._settings.madonvi, **dict(call.params)})
-
-    async def _request(self, call: Call, body: Mapping[str, str]) -> Reply:
-        headers = {"dstcode": self._settings.dstcode, "Charset": "utf-8", "Accept": "application/json"}
-        try:
-            response = await self._client.post(f"{self._settings.base_url}{call.path}", json=body, headers=headers)
-        except httpx.TransportError as error:
-            raise Transient(f"{call}: {type(error).__name__}", hint="The source did not answer") from error
-        except httpx.DecodingError as error:
-            raise Transient(f"{call}: the compressed answer was cut off") from error
-        return Reply(response.status_code, response.headers, response.content)
-
-    def _is_old(self, reply: Reply) -> bool:
-        if reply.status == HTTPStatus.UNAUTHORIZED:
-            return True
-        try:
-            answer = _answers.decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return False
-        code = _code_of(answer)
-        return code != "0" and (code in self._settings.stale_codes or bool(_OLD_SESSION.search(answer.message or "")))
 
 
 @dataclass(frozen=True)
@@ -504,12 +381,8 @@ class CatalogueService:
 @asynccontextmanager
 async def connect(settings: CatalogueServiceSettings) -> AsyncIterator[CatalogueService]:
     """Open the service; `MissingSecret` when a variable that the settings name is not set."""
-    for variable in (settings.username_env, settings.password_env):
-        secret(variable)
-    limits = httpx.Limits(max_connections=settings.manners.concurrency)
-    async with httpx.AsyncClient(timeout=settings.manners.timeout_seconds, limits=limits) as client:
-        send: Send = Session(client, settings).send
-        yield CatalogueService(settings, Loop.over(send, settings.manners))
+    async with open_adapter(settings) as loop:
+        yield CatalogueService(settings, loop)
 
 
 def read_service(settings: CatalogueServiceSettings) -> Catalogue:

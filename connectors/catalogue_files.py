@@ -6,17 +6,11 @@ catalogue's service, nor the record that an export in JSON may share with it (`c
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-from zipfile import BadZipFile
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
-import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
 from pydantic import Field
 
 from connectors.catalogue import (
@@ -24,31 +18,21 @@ from connectors.catalogue import (
     Catalogue,
     Row,
     State,
-    Strict,
     UnusableProcedure,
     gathered,
     longest_limit,
     national_code,
-    quoted,
     read_procedure,
-    tidied,
 )
-from connectors.protocol import Permanent
+from connectors.exports import Exported, ExportSettings, Wanted, quoted, read_export, tidied
 
 _T = TypeVar("_T")
 
 
-class CatalogueFileSettings(Strict):
-    """A catalogue exported to a file: CSV, JSON or XLSX, told by its name."""
+class CatalogueFileSettings(ExportSettings):
+    """A catalogue exported to a file."""
 
     kind: Literal["catalogue-file"]
-    path: Path
-    encoding: str = "utf-8-sig"
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    #: Sheet of a workbook; the first one when not named.
-    sheet: str | None = None
-    #: Column of `PROCEDURES` → header in the file, where the export words it in its own way.
-    columns: dict[str, str] = Field(default_factory=dict)
     #: What the export's words for the state mean, beside `còn hiệu lực` and `hết hiệu lực`.
     states: dict[str, State] = Field(default_factory=dict)
 
@@ -105,137 +89,39 @@ _LEVEL_CELLS = {
     "xã": "Cấp xã",
     "cơ quan khác": "Cơ quan khác",
 }
-#: Rows above the header that an export may put there (title, province, date).
-_TITLE_ROWS = 20
+_WANTED = Wanted(
+    name="a catalogue", row="procedures", headers=HEADERS, needed={"procedure_code": "the procedure's code"}
+)
 
 
 def read_file(settings: CatalogueFileSettings) -> Catalogue:
     """The catalogue in an exported file. `Permanent` when the file is not there or is none.
 
-    A cell left blank says nothing. A row that cannot be used is told by its line and stops no other.
+    A cell left blank says nothing. A row that cannot be used is told by its line and stops no other. A list in JSON
+    holds objects as `LayThuTuc` words them, or one value a column.
     """
-    path = settings.path
-    kinds = {".csv": _csv_rows, ".json": _json_rows, ".xlsx": _xlsx_rows}
-    if path.suffix.lower() not in kinds:
-        raise Permanent(f"{path}: a catalogue is a file named .csv, .json or .xlsx", key="path")
-    try:
-        return kinds[path.suffix.lower()](settings)
-    except OSError as error:
-        raise Permanent(f"{path}: {error.strerror or 'cannot be read'}", key="path") from None
-    except UnicodeDecodeError:
-        raise Permanent(f"{path}: not text in {settings.encoding}", key="encoding") from None
-
-
-def _csv_rows(settings: CatalogueFileSettings) -> Catalogue:
-    text = settings.path.read_text(encoding=settings.encoding)
-    return _tabular(csv.reader(io.StringIO(text, newline=""), delimiter=settings.delimiter), settings)
-
-
-def _xlsx_rows(settings: CatalogueFileSettings) -> Catalogue:
-    try:
-        book = openpyxl.load_workbook(settings.path, read_only=True, data_only=True)
-    except (ValueError, KeyError, BadZipFile, InvalidFileException) as error:
-        raise Permanent(f"{settings.path}: not a workbook ({type(error).__name__})", key="path") from None
-    try:
-        name = settings.sheet or book.sheetnames[0]
-        if name not in book.sheetnames:
-            raise Permanent(f"{settings.path}: no sheet {name!r}; it has {', '.join(book.sheetnames)}", key="sheet")
-        return _tabular(([_cell(value) for value in row] for row in book[name].iter_rows(values_only=True)), settings)
-    finally:
-        book.close()
-
-
-def _cell(value: Any) -> str:
-    """A cell as text; a code that was taken for a number keeps the six decimals that it has."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, float):
-        return f"{value:.6f}".rstrip("0").rstrip(".")
-    return str(value)
-
-
-def _json_rows(settings: CatalogueFileSettings) -> Catalogue:
-    """A list of objects, bare or under `result`: as `LayThuTuc` words them, or one value a column."""
-    try:
-        content = json.loads(settings.path.read_text(encoding=settings.encoding))
-    except json.JSONDecodeError as error:
-        raise Permanent(f"{settings.path}, line {error.lineno}: not JSON ({error.msg})", key="path") from None
-    items = content.get("result") if isinstance(content, dict) else content
-    if not isinstance(items, list):
-        raise Permanent(f"{settings.path}: expected a list of procedures, bare or under result", key="path")
-    heard = [
-        (f"{settings.path.name}#{number}", json.dumps(item).encode()) for number, item in enumerate(items, start=1)
-    ]
-    as_service = any(isinstance(item, dict) and "CACHTHUCTHUCHIEN" in item for item in items)
-    return gathered(heard, _service_reader(settings) if as_service else _flat_reader(settings), ())
-
-
-def _service_reader(settings: CatalogueFileSettings) -> Callable[[bytes], Row]:
-    return lambda record: read_procedure(record, settings.states) | {"source": "file"}
-
-
-def _flat_reader(settings: CatalogueFileSettings) -> Callable[[bytes], Row]:
-    def read(record: bytes) -> Row:
-        """A flat JSON object as a row; `UnusableProcedure` for anything else."""
-        item = json.loads(record)
-        if not isinstance(item, dict):
-            raise UnusableProcedure("unreadable_record", "json", "Bản ghi không phải là một đối tượng JSON")
-        places = _places(list(item), settings)
-        return _stated({column: _cell(item[header]) for column, header in places.items()}, settings)
-
-    return read
-
-
-def _tabular(rows: Iterable[Sequence[str]], settings: CatalogueFileSettings) -> Catalogue:
-    numbered = enumerate(rows, start=1)
-    places = _header(numbered, settings)
-    heard = [
-        (
-            f"{settings.path.name}, dòng {number}",
-            json.dumps([cells[i] if i < len(cells) else "" for i in places.values()]),
-        )
-        for number, cells in numbered
-        if any(cell.strip() for cell in cells)
-    ]
+    rows = read_export(settings, _WANTED)
+    as_service = any(isinstance(row.item, dict) and "CACHTHUCTHUCHIEN" in row.item for row in rows)
 
     def read(record: bytes) -> Row:
-        """The cells of one line, by column, as a row."""
-        return _stated(dict(zip(places, json.loads(record), strict=True)), settings)
+        """A procedure as the service words it, or the cells of one row by column."""
+        if as_service:
+            return read_procedure(record, settings.states) | {"source": "file"}
+        return _stated(json.loads(record), settings)
 
-    return gathered(((where, text.encode()) for where, text in heard), read, ())
-
-
-def _header(rows: Iterator[tuple[int, Sequence[str]]], settings: CatalogueFileSettings) -> dict[str, int]:
-    """Column → position, from the first row that has the code's header; titles above it are skipped."""
-    for number, cells in rows:
-        found = _places(list(cells), settings)
-        if "procedure_code" in found:
-            if missing := sorted(set(settings.columns) - set(found)):
-                headers = ", ".join(settings.columns[column] for column in missing)
-                raise Permanent(f"{settings.path}: no column {headers}", key="columns")
-            return {column: list(cells).index(header) for column, header in found.items()}
-        if number >= _TITLE_ROWS:
-            break
-    wanted = settings.columns.get("procedure_code") or " / ".join(HEADERS["procedure_code"])
-    raise Permanent(f"{settings.path}: no column for the procedure's code ({wanted})", key="columns")
+    return gathered(((row.where, _record(row, as_service=as_service)) for row in rows), read, ())
 
 
-def _places(headers: Sequence[str], settings: CatalogueFileSettings) -> dict[str, str]:
-    """Column → header as the file words it, for the columns that it has."""
-    folded = {tidied(header).casefold(): header for header in reversed(headers)}
-    found: dict[str, str] = {}
-    for column, words in HEADERS.items():
-        own = settings.columns.get(column)
-        candidates = (tidied(own).casefold(),) if own else words
-        if header := next((folded[word] for word in candidates if word in folded), None):
-            found[column] = header
-    return found
+def _record(row: Exported, *, as_service: bool) -> bytes:
+    """What of a row is read: the object, or its cells where it has any."""
+    said: Any = row.item if as_service or (row.item is not None and not row.cells) else row.cells
+    return json.dumps(said).encode()
 
 
 def _stated(cells: Mapping[str, str], settings: CatalogueFileSettings) -> Row:
     """A row of a table in the columns of `PROCEDURES`."""
+    if not isinstance(cells, dict):
+        raise UnusableProcedure("unreadable_record", "json", "Bản ghi không phải là một đối tượng JSON")
     texts = {column: tidied(cells.get(column) or "") for column in HEADERS}
     row: Row = dict.fromkeys(PROCEDURES.names) | {"procedure_code": national_code(texts["procedure_code"])}
     row |= {name: texts[name] or None for name in ("name", "sector")}

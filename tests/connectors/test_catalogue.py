@@ -23,14 +23,14 @@ from connectors.catalogue import (
     Catalogue,
     CatalogueService,
     CatalogueServiceSettings,
-    Session,
     UnusableProcedure,
     levels_of,
     national_code,
     read_procedure,
 )
 from connectors.catalogue_files import CatalogueFileSettings, read_file
-from connectors.loop import Loop
+from connectors.loop import Loop, sender
+from connectors.npsp_adapter import Session
 from connectors.protocol import Permanent, SourceError
 from warehouse.reference import CATALOGUE_SAYS
 
@@ -230,7 +230,8 @@ def fetched(service: province.Catalogue, **changes: Any) -> Catalogue:
         own = settings(**changes)
         transport = httpx.ASGITransport(app=Starlette(routes=service.routes()))
         async with httpx.AsyncClient(transport=transport) as client:
-            return await CatalogueService(own, Loop.over(Session(client, own).send, own.manners)).read()
+            session = Session(sender(client, str(own.base_url)), own)
+            return await CatalogueService(own, Loop.over(session.send, own.manners)).read()
 
     return asyncio.run(run())
 
