@@ -12,22 +12,17 @@ first load began: that compares the whole history, and finds what became visible
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from itertools import accumulate
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx
 import msgspec
 import pyarrow as pa
-from authlib.integrations.base_client.errors import OAuthError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from connectors.igate_records import (
     DOSSIERS,
@@ -47,7 +42,6 @@ from connectors.protocol import (
     Call,
     Completed,
     Guard,
-    Permanent,
     Reply,
     Span,
     Step,
@@ -59,6 +53,7 @@ from connectors.protocol import (
 )
 from connectors.records import float_of
 from connectors.settings import IGateSettings, secret
+from connectors.tickets import Ticketed, bearer, token_endpoint
 
 __all__ = ["BATCH_ROWS", "DOSSIERS", "FeeWalk", "OneStop", "SearchWalk", "authorised", "connect", "probe", "read_items"]
 
@@ -68,8 +63,6 @@ COVERAGE, COMPARISON = "coverage", "comparison"
 
 #: Rows that are stored together; bounds memory whatever the length of a walk.
 BATCH_ROWS = 20_000
-#: A token is renewed so long before it ends, but never before nine tenths of a short life are over.
-_LEEWAY_SECONDS = 30.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
 #: A night that comes a little earlier than the one so many days before is not put off by another day.
@@ -230,60 +223,17 @@ class OneStop:
         return Completed(records.set_column(records.schema.get_field_index("fees"), "fees", walk.fees()))
 
 
-def authorised(client: AsyncOAuth2Client, send: Send, settings: IGateSettings) -> Send:
-    """`send` with a token: fetched by Authlib before the first call, anew before it ends, and on 401."""
-    turn = asyncio.Lock()
-
-    async def renewed(used: Any) -> Any:
-        """A token other than `used`; of many calls that find it ended, one asks for the next."""
-        async with turn:
-            if client.token is used:
-                await _asking(lambda: client.fetch_token(settings.token_url, grant_type="client_credentials"), settings)
-            return client.token
-
-    async def with_token(call: Call) -> Reply:
-        token = client.token
-        if not token or _is_ending(token):
-            token = await renewed(token)
-        reply = await send(_bearing(call, token))
-        if reply.status == HTTPStatus.UNAUTHORIZED:
-            token = await renewed(token)
-            reply = await send(_bearing(call, token))
-        if reply.status == HTTPStatus.UNAUTHORIZED:
-            raise Permanent(
-                f"{call}: refused with HTTP 401 under a fresh token",
-                hint="Check that the client named by client_id_env may read dossiers",
-                key="client_id_env",
-            )
-        return reply
-
-    return with_token
-
-
-def _is_ending(token: Any) -> bool:
-    return bool(token.is_expired(leeway=min(_LEEWAY_SECONDS, float(token.get("expires_in") or 0) / 10)))
-
-
-def _bearing(call: Call, token: Any) -> Call:
-    return replace(call, headers=(*call.headers, ("Authorization", f"Bearer {token['access_token']}")))
-
-
-async def _asking(ask: Callable[[], Any], settings: IGateSettings) -> Any:
-    """Await `ask()`; what the token endpoint can answer becomes one of our errors."""
-    try:
-        return await ask()
-    except OAuthError as error:
-        raise Permanent(
-            f"the token endpoint refused: {error.error}",
-            hint=f"Check token_url and the variables {settings.client_id_env} and {settings.client_secret_env}",
-            key="client_id_env, client_secret_env",
-        ) from None
-    except httpx.HTTPStatusError as error:
-        raise Transient(f"the token endpoint answered HTTP {error.response.status_code}", key="token_url") from None
-    except httpx.TransportError as error:
-        raise Transient(f"the token endpoint: {type(error).__name__}", key="token_url") from None
-    except (ValueError, KeyError):
-        raise Transient("the token endpoint answered no token", key="token_url") from None
+def authorised(send: Send, settings: IGateSettings) -> Send:
+    """`send` with a token of the client: one for all calls, renewed before it ends and when it is refused."""
+    fetch = token_endpoint(
+        str(settings.token_url),
+        grant="client_credentials",
+        client_id=secret(settings.client_id_env),
+        client_secret=secret(settings.client_secret_env),
+        keys=f"{settings.client_id_env} and {settings.client_secret_env}",
+        timeout_seconds=settings.manners.timeout_seconds,
+    )
+    return Ticketed(send, fetch, bearer, key="client_id_env")
 
 
 @asynccontextmanager
@@ -291,16 +241,8 @@ async def connect(
     settings: IGateSettings, *, known: int = 0, positions: Mapping[str, Mapping[str, Any]] | None = None
 ) -> AsyncIterator[OneStop]:
     """Open the system; `known` is how many of its dossiers are stored. `MissingSecret` when a variable is not set."""
-    client = AsyncOAuth2Client(
-        client_id=secret(settings.client_id_env),
-        client_secret=secret(settings.client_secret_env),
-        token_endpoint=settings.token_url,
-        grant_type="client_credentials",
-        timeout=settings.manners.timeout_seconds,
-        limits=httpx.Limits(max_connections=settings.manners.concurrency),
-    )
-    async with client, light_sender(str(settings.base_url), settings.manners, headers={}) as send:
-        loop = Loop.over(authorised(client, send, settings), settings.manners)
+    async with light_sender(str(settings.base_url), settings.manners, headers={}) as send:
+        loop = Loop.over(authorised(send, settings), settings.manners)
         yield OneStop(settings, loop, known, positions or {})
 
 

@@ -1,23 +1,19 @@
 """Logging in to a REST system in the way that its profile names.
 
-Belongs here: what is shown with each call, when it is fetched anew, and which answer says that it is no
-longer good. Does not belong here: what is called, paging, retries (the shared loop does them).
+Belongs here: what is shown with each call, where it comes from, and which answer says that it is no longer
+good. Does not belong here: when it is renewed (`tickets.py`), what is called, paging, retries (the shared loop).
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import httpx
 import msgspec
-from authlib.integrations.base_client.errors import OAuthError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from connectors.loop import Send
 from connectors.protocol import Call, Permanent, Reply, Transient, ensure_usable
@@ -33,9 +29,7 @@ from connectors.rest_profile import (
     filled,
 )
 from connectors.settings import secret
-
-#: A token is renewed so long before it ends, but never before nine tenths of a short life are over.
-_LEEWAY_SECONDS = 30.0
+from connectors.tickets import Ticket, Ticketed, bearer, token_endpoint
 
 
 class Access(Protocol):
@@ -112,11 +106,11 @@ def signed(send: Send, profile: RestProfile, access: Access, *, base_path: str, 
         case HeaderAuth():
             return _with_headers(send, {auth.name: f"{auth.prefix}{_secret(access.token_env)}"})
         case ClientCredentials() | PasswordGrant():
-            return _Kept(send, _token(auth, access, timeout_seconds), _bearer, key="client_id_env")
+            return Ticketed(send, _token(auth, access, timeout_seconds), bearer, key="client_id_env")
         case Session():
             login = {"username": _secret(access.username_env), "password": _secret(access.password_env)}
             codes = BodyCode(auth.error.path) if auth.error else _list_code(profile)
-            return _Kept(
+            return Ticketed(
                 send,
                 _session(send, auth, login, base_path),
                 lambda call, session: _with_session(call, auth, session),
@@ -143,65 +137,10 @@ def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
     return send_so
 
 
-@dataclass(frozen=True)
-class Ticket:
-    """What a login gave, and the monotonic instant from which it is not relied on."""
-
-    text: str
-    until: float
-
-
-def _never(reply: Reply) -> bool:  # noqa: ARG001  a reply of a system whose tickets end by the clock and by 401
-    return False
-
-
-@dataclass
-class _Kept:
-    """Calls with a ticket that is fetched before the first call, before it ends, and once more when it is refused."""
-
-    send: Send
-    fetch: Callable[[], Awaitable[Ticket]]
-    shown: Callable[[Call, str], Call]
-    key: str
-    is_over: Callable[[Reply], bool] = _never
-    _ticket: Ticket | None = None
-    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def __call__(self, call: Call) -> Reply:
-        ticket = await self._good(None)
-        reply = await self.send(self.shown(call, ticket.text))
-        if self._refused(reply):
-            ticket = await self._good(ticket)
-            reply = await self.send(self.shown(call, ticket.text))
-        if self._refused(reply):
-            raise Permanent(
-                f"{call}: refused right after a login (HTTP {reply.status})",
-                hint="Check that this account may read dossiers",
-                key=self.key,
-            )
-        return reply
-
-    def _refused(self, reply: Reply) -> bool:
-        is_read = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
-        return reply.status == HTTPStatus.UNAUTHORIZED or (is_read and self.is_over(reply))
-
-    async def _good(self, refused: Ticket | None) -> Ticket:
-        """A ticket other than the refused one; calls that find out together log in once."""
-        async with self._one:
-            held = self._ticket
-            if held is None or held is refused or time.monotonic() >= held.until:
-                held = self._ticket = await self.fetch()
-            return held
-
-
-def _bearer(call: Call, token: str) -> Call:
-    return replace(call, headers=(*call.headers, ("Authorization", f"Bearer {token}")))
-
-
 def _token(
     auth: ClientCredentials | PasswordGrant, access: Access, timeout_seconds: float
 ) -> Callable[[], Awaitable[Ticket]]:
-    """Fetch an OAuth2 token by Authlib."""
+    """Fetches an OAuth2 token."""
     client_id = _secret(access.client_id_env)
     client_secret = secret(access.client_secret_env) if access.client_secret_env else None
     login = {}
@@ -211,40 +150,17 @@ def _token(
     if client_secret is not None and client_auth == "none":
         client_auth = "client_secret_basic"
 
-    async def fetch() -> Ticket:
-        client = AsyncOAuth2Client(
-            client_id=client_id,
-            client_secret=client_secret,
-            token_endpoint_auth_method=client_auth,
-            scope=auth.scope,
-            timeout=timeout_seconds,
-        )
-        async with client:
-            token = await _asked(client.fetch_token(str(access.token_url), grant_type=auth.kind, **login), auth.kind)
-        life = float(token.get("expires_in") or 0)
-        until = time.monotonic() + life - min(_LEEWAY_SECONDS, life / 10) if life else float("inf")
-        return Ticket(token["access_token"], until)
-
-    return fetch
-
-
-async def _asked(asking: Awaitable[Any], kind: str) -> Any:
-    """Await a token; what its endpoint can answer becomes one of our errors."""
-    try:
-        token = await asking
-        return token if token["access_token"] else None
-    except OAuthError as error:
-        raise Permanent(
-            f"the token endpoint refused: {error.error}",
-            hint=f"Check token_url and the variables that hold {', '.join(NEEDED[kind][1:])}",
-            key=", ".join(NEEDED[kind][1:]),
-        ) from None
-    except httpx.HTTPStatusError as error:
-        raise Transient(f"the token endpoint answered HTTP {error.response.status_code}", key="token_url") from None
-    except httpx.TransportError as error:
-        raise Transient(f"the token endpoint: {type(error).__name__}", key="token_url") from None
-    except (ValueError, KeyError, TypeError):
-        raise Transient("the token endpoint answered no token", key="token_url") from None
+    return token_endpoint(
+        str(access.token_url),
+        grant=auth.kind,
+        client_id=client_id,
+        client_secret=client_secret,
+        client_auth=client_auth,
+        scope=auth.scope,
+        login=login,
+        keys=", ".join(NEEDED[auth.kind][1:]),
+        timeout_seconds=timeout_seconds,
+    )
 
 
 def _session(send: Send, auth: Session, login: Mapping[str, str], base_path: str) -> Callable[[], Awaitable[Ticket]]:
@@ -268,7 +184,7 @@ def _session(send: Send, auth: Session, login: Mapping[str, str], base_path: str
         session = read.of(reply.body)
         if not session:
             raise Transient(f"{call}: the login answered no session at {auth.session}", key="profile")
-        return Ticket(session, float("inf"))
+        return Ticket(session)
 
     return fetch
 

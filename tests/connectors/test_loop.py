@@ -18,7 +18,7 @@ import uvicorn
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from connectors import igate, igate_records, opencps
@@ -242,8 +242,35 @@ def test_a_token_is_renewed_before_its_stated_end(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_fresh_token_that_opens_nothing_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Permanent, match="under a fresh token"):
+    with pytest.raises(Permanent, match="refused right after a login"):
         walk_onestop(OneStopServer(good_for=0), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        JSONResponse({"message": "Too Many Requests"}, status_code=429, headers={"Retry-After": "0"}),
+        JSONResponse({"error": "busy"}, status_code=503),
+        JSONResponse({"message": "no token here"}),
+        JSONResponse({"access_token": None}),
+        JSONResponse(["no object"]),
+        HTMLResponse("<html>Đăng nhập</html>"),
+        HTMLResponse("<html>502</html>", status_code=502),
+    ],
+)
+def test_whatever_a_token_endpoint_answers_instead_of_a_token_is_asked_again(
+    reply: Response, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stumbling(OneStopServer):
+        async def token(self, request: Request) -> Response:
+            if self.tokens in (1, 2):
+                self.tokens += 1
+                return reply
+            return await super().token(request)
+
+    server = Stumbling(good_for=2)
+    assert walk_onestop(server, monkeypatch) == ["d0", "d1", "d2", "d3", "d4"]
+    assert server.tokens == 5
 
 
 def test_a_refused_client_names_the_variables_and_not_their_content(monkeypatch: pytest.MonkeyPatch) -> None:
