@@ -38,9 +38,9 @@ _TOP = timedelta(minutes=10)
 class SearchWalk(Walk):
     """Walks the search from the newest change down to `since`.
 
-    `newest` and `oldest` are the changes seen last and first. A walk under which rows vanished is made
-    again from the top; where the server states no total that cannot be seen, so walks are made until one finds nothing
-    that an earlier one had not. A walk that reached the end with fewer rows than were there when it
+    `newest` and `oldest` are the changes seen last and first. A walk under which rows vanished, or may have because
+    the server states no total, is made again from the top until one finds nothing that an earlier one had not:
+    a total that lies costs walks, not the night. A walk that reached the end with fewer rows than were there when it
     began looks at the top for those that jumped over it, and is made again if that does not explain it.
     """
 
@@ -129,10 +129,11 @@ class SearchWalk(Walk):
         found_new = self._settle()
         shrunk = any(later < earlier for earlier, later in zip(self._totals, self._totals[1:], strict=False))
         expected = self._totals[0] if self._totals else 0
-        if shrunk or (not self._totals and found_new):
+        # A walk under which rows vanished and that still found nothing but what earlier walks had lost nothing.
+        if found_new and (shrunk or not self._totals):
             self._is_top = False
             if self._walks > _REWALKS:
-                raise Transient(
+                raise SourceError(
                     "dossiers vanish from the search faster than it can be read; the night can be run again"
                 )
             return self._restart()

@@ -11,7 +11,7 @@ import pytest
 
 from connectors.igate import FeeWalk, SearchWalk
 from connectors.igate_records import read_items
-from connectors.protocol import Call, Reply, Step, Transient
+from connectors.protocol import Call, Reply, SourceError, Step, Transient
 from connectors.settings import IGateSettings
 from tests.connectors.test_opencps import asked, drive
 
@@ -110,14 +110,24 @@ def test_without_totals_walks_are_made_until_one_finds_nothing_new() -> None:
     assert len(made) == 6
 
 
-def test_a_search_that_keeps_shrinking_fails_with_words() -> None:
-    totals = iter(range(1000, 0, -1))
-    rows = [[row("b", 5), row("a", 4)], [row("c", 1)]]
-    with pytest.raises(Transient, match="vanish"):
+def test_a_search_that_keeps_shrinking_and_showing_others_fails_with_words() -> None:
+    totals, names = iter(range(1000, 0, -1)), iter(range(1000))
+    with pytest.raises(SourceError, match="vanish"):
         drive(
             SearchWalk(START + timedelta(hours=3), settings()),
-            lambda call: page(rows[int(asked(call)["page"])], total=next(totals)),
+            lambda call: page([row(f"d{next(names)}", 5 - 4 * int(asked(call)["page"]))], total=next(totals)),
         )
+
+
+def test_totals_that_lie_on_every_walk_cost_one_more_walk_and_nothing_else() -> None:
+    totals = iter(range(1000, 0, -1))
+    rows = [[row("b", 5), row("a", 4)], [row("c", 1)]]
+    read, made = drive(
+        SearchWalk(START + timedelta(hours=3), settings()),
+        lambda call: page(rows[int(asked(call)["page"])], total=next(totals)),
+    )
+    assert set(ids(read)) == {"a", "b", "c"}
+    assert len(made) == 4
 
 
 def test_no_dossiers_at_all_is_doubted_when_some_are_stored() -> None:
