@@ -58,7 +58,8 @@ class HttpManners(Strict):
     #: Calls under way at most; fewer when answers get slow (`connectors/manners.py`).
     concurrency: PositiveInt = 4
     timeout_seconds: PositiveFloat = 60.0
-    attempts: PositiveInt = 5
+    #: Tries of one call, a quarter of a minute in all: long enough for a server that is started anew.
+    attempts: PositiveInt = 7
     #: Spans of the day in Vietnam in which the source may be called, as "19:00-06:00"; always when left out.
     calling_hours: Annotated[tuple[str, ...], AfterValidator(_readable_hours)] = ()
     #: Outside them a night waits for so long at most, then gives the source up until the next night.
