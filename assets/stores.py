@@ -19,6 +19,7 @@ from connectors.catalogue_files import CatalogueFileSettings
 from connectors.evaluation import EvaluationSettings
 from connectors.observations import ObservationApiSettings
 from connectors.sources import SourceSettings
+from connectors.units import UnitSettings
 from expectations.targets import Target, load_targets
 from warehouse.calendar import Calendar
 from warehouse.database import Database
@@ -60,6 +61,9 @@ class Stores:
     catalogues: tuple[CatalogueServiceSettings | CatalogueFileSettings, ...]
     #: How often they are asked, all together.
     catalogue_every_days: int
+    #: Directories of what sources call their units, one a source, and how often each is asked.
+    units: tuple[UnitSettings, ...] = ()
+    units_every_days: int = 7
     evaluation: EvaluationSettings | None
     target_sets: tuple[str, ...]
     minimum_denominator: int

@@ -12,6 +12,7 @@ import dagster as dg
 
 from assets.dossiers.assets import conform_asset, reference_asset
 from assets.dossiers.conform import CONFORMED, REFERENCE
+from assets.dossiers.directory_assets import agency_asset
 from assets.dossiers.reconciliation_assets import reconciliation
 from assets.indicators.assets import measure
 from assets.indicators.observed_assets import observation_asset
@@ -34,6 +35,7 @@ from orchestration.sensors import dead_runs_sensor
 from orchestration.settings import Home, Province, load_province, province_path
 from orchestration.upkeep import upkeep_job, upkeep_schedule
 from warehouse.tables import (
+    CORE_AGENCY,
     CORE_OBSERVATION,
     OUT_EVALUATION,
     OUT_INDICATOR,
@@ -82,6 +84,7 @@ def assets(province: Province, days: dg.PartitionsDefinition[str]) -> list[dg.As
         reference_asset(said),
         observation_asset(province.observations, province.observation_sources),
         conform_asset(said),
+        *([agency_asset(said)] if province.units else []),
         reconciliation,
         measure,
         verdicts,
@@ -103,7 +106,8 @@ def _evaluation(province: Province) -> list[dg.AssetsDefinition]:
 def checks(province: Province) -> list[dg.AssetChecksDefinition]:
     """Integrity checks of every table, which block, and one check per target, which warns."""
     compared = () if province.evaluation is None else (RAW_EVALUATION, OUT_EVALUATION)
-    tables = (*raw_tables(province.sources), *REFERENCE, CORE_OBSERVATION, *CONFORMED, *_COMPUTED, *compared)
+    listed = (CORE_AGENCY,) if province.units else ()
+    tables = (*raw_tables(province.sources), *REFERENCE, CORE_OBSERVATION, *CONFORMED, *listed, *_COMPUTED, *compared)
     integrity = chain.from_iterable(checks_for(table.name, table, load_suite(table)) for table in tables)
     return [
         *integrity,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from assets.dossiers.directory import places
 from assets.dossiers.meanings import MeaningError, load_agencies, load_codes
 from assets.dossiers.profiled import Profiled, profiled_systems
 from assets.indicators.definitions import DefinitionError, load_definitions
@@ -20,10 +21,11 @@ from assets.indicators.observed import VERSION, observed_indicators
 from assets.indicators.procedures import departments_without_sectors, load_procedure_definitions, load_sectors
 from assets.raw.extraction import UnreachableSource, probe
 from assets.scorecards.sets import load_sets
+from connectors.units import UnitSettings
 from expectations.suites import SuiteError
 from expectations.targets import TargetError, load_targets
 from expectations.wording import count_vi
-from orchestration.reach import has_sample, reach_catalogue, reach_observations, reach_sample
+from orchestration.reach import has_sample, reach_catalogue, reach_observations, reach_sample, reach_units
 from orchestration.receive import probe as probe_receiver
 from orchestration.settings import ConfigurationError, Home, Province, load_province
 from orchestration.survey import survey
@@ -90,6 +92,9 @@ def _endpoints(province: Province) -> Iterator[tuple[str, Callable[[], str]]]:
     for number, catalogue in enumerate(province.catalogue):
         key = f"catalogue.{number}"
         yield key, partial(reach_catalogue, key, catalogue)
+    for number, directory in enumerate(province.units):
+        key = f"units.{number}"
+        yield key, partial(_directory, key, directory, province)
     for name, system in province.observation_sources.items():
         key = f"observation_sources.{name}"
         yield key, partial(reach_observations, key, system)
@@ -98,6 +103,10 @@ def _endpoints(province: Province) -> Iterator[tuple[str, Callable[[], str]]]:
     if province.evaluation is not None:
         # Read as a courtesy, once a night: it is not called to see whether it answers.
         yield "evaluation", lambda: "được cấu hình; không gọi thử"
+
+
+def _directory(key: str, settings: UnitSettings, province: Province) -> str:
+    return reach_units(key, settings, places=places(unit_table(province.province_code, province.departments)))
 
 
 def _files(province: Province) -> Iterator[tuple[str, Callable[[], str]]]:

@@ -39,6 +39,7 @@ from orchestration.commands.restate import restate
 from orchestration.commands.score import score
 from orchestration.commands.template import template
 from orchestration.commands.trace import trace
+from orchestration.commands.units import units
 from orchestration.commands.upkeep import upkeep
 from orchestration.commands.verify import verify
 from orchestration.commands.workbook import workbook
@@ -289,6 +290,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     template,
     propose,
     quarantine,
+    units,
     receive,
 )
 for _command in _COMMANDS:

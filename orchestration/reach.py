@@ -1,4 +1,4 @@
-"""Reaching what is read beside the sources: catalogues of procedures, and systems that state observations.
+"""Reaching what is read beside the sources: catalogues, directories of units, and systems that state observations.
 
 Belongs here: the smallest call of each, and which key is at fault. Does not belong here: the sources
 (`assets.raw.extraction.probe`), or what is read in a night.
@@ -7,7 +7,7 @@ Belongs here: the smallest call of each, and which key is at fault. Does not bel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from contextlib import aclosing
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from connectors.observations import ObservationApiSettings, ObservationWalk
 from connectors.protocol import SourceError, Step, Walk
 from connectors.settings import HttpManners, MissingSecret, secret
 from connectors.sources import SourceSettings
+from connectors.units import UnitFileSettings, UnitSettings, directory_of
 from expectations.wording import count_vi
 
 #: Tries of a call: who waits at a terminal is told soon.
@@ -33,6 +34,13 @@ def reach_catalogue(key: str, settings: CatalogueServiceSettings | CatalogueFile
     if isinstance(settings, CatalogueFileSettings):
         return _told(key, settings, _file(settings))
     return _told(key, settings, _service(settings.model_copy(update={"manners": _hasty(settings.manners)})))
+
+
+def reach_units(key: str, settings: UnitSettings, *, places: Collection[str]) -> str:
+    """Read the directory whole: it is one answer, or a file. `UnreachableSource` names the key below `key`."""
+    if not isinstance(settings, UnitFileSettings):
+        settings = settings.model_copy(update={"manners": _hasty(settings.manners)})
+    return _told(key, settings, _directory(settings, places))
 
 
 def reach_observations(key: str, settings: ObservationApiSettings) -> str:
@@ -93,6 +101,12 @@ async def _service(settings: CatalogueServiceSettings) -> str:
         walk = CatalogueWalk(settings.share_endpoint)
         await _first(service.loop, walk)
     return f"đã đăng nhập, danh sách có {count_vi(walk.listed)} mã thủ tục"
+
+
+async def _directory(settings: UnitSettings, places: Collection[str]) -> str:
+    found = await directory_of(settings, places=places)
+    broken = f", {count_vi(len(found.broken))} dòng không dùng được" if found.broken else ""
+    return f"{count_vi(len(found.agencies))} mã đơn vị của nguồn {settings.source}{broken}"
 
 
 async def _first_page(settings: ObservationApiSettings) -> str:

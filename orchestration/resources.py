@@ -56,6 +56,8 @@ def open_stores(home: Home, province: Province, *, night: str, watcher: Watcher)
         observation_sources=province.observation_sources,
         catalogues=province.catalogue,
         catalogue_every_days=province.catalogue_every_days,
+        units=province.units,
+        units_every_days=province.units_every_days,
         evaluation=province.evaluation,
         target_sets=tuple(province.targets),
         minimum_denominator=province.minimum_denominator,

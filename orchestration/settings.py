@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlparse
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from assets.dossiers.meanings import MeaningError
 from assets.dossiers.profiled import profiled_systems
@@ -24,14 +24,19 @@ from assets.raw.kinds import below_home
 from connectors.catalogue import CatalogueServiceSettings
 from connectors.catalogue_files import CatalogueFileSettings
 from connectors.evaluation import EvaluationSettings
+from connectors.exports import ExportSettings
 from connectors.observations import ObservationApiSettings
 from connectors.profiled import ProfiledSettings, ProfileError
 from connectors.receiver_settings import ReceiverSettings
 from connectors.sources import SourceSettings
+from connectors.units import UnitFileSettings, UnitServiceSettings
 from warehouse import objects
 from warehouse.calendar import Calendar, OfficeHours
 
 CatalogueSettings = Annotated[CatalogueServiceSettings | CatalogueFileSettings, Field(discriminator="kind")]
+UnitSettings = Annotated[UnitServiceSettings | UnitFileSettings, Field(discriminator="kind")]
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
 
@@ -133,6 +138,23 @@ class Province(BaseModel):
     minimum_denominator: Annotated[int, Field(ge=0)] = 0
     #: By name; a name becomes part of table names and keys.
     sources: Annotated[dict[SourceName, SourceSettings], Field(min_length=1)]
+    #: Directories of what the sources call their units, one a source; below the sources, whose names they use.
+    units: tuple[UnitSettings, ...] = ()
+    #: Each is asked every so many days.
+    units_every_days: Annotated[int, Field(ge=1)] = 7
+
+    @field_validator("units")
+    @classmethod
+    def _one_directory_a_source(cls, units: tuple[UnitSettings, ...], info: ValidationInfo) -> tuple[UnitSettings, ...]:
+        """Two lists of one source's codes would close each other's rows every night."""
+        known, seen = info.data.get("sources", {}), set[str]()
+        for each in units:
+            if each.source not in known:
+                raise ValueError(f"source {each.source!r} is not one of {', '.join(known)}")
+            if each.source in seen:
+                raise ValueError(f"source {each.source!r} has two directories; one file can hold both lists")
+            seen.add(each.source)
+        return units
 
     def working_calendar(self) -> Calendar:
         """The national calendar with the province's own days, hours and cut-off.
@@ -149,7 +171,7 @@ class Province(BaseModel):
 def load_province(path: Path, *, home: Home | None = None) -> Province:
     """Read and validate one province file; paths in it are relative to the file.
 
-    With `home`, what comes in there from outside (message logs, observations, catalogue files) is resolved below
+    With `home`, what comes in there from outside (message logs, observations, exported lists) is resolved below
     the home's root where its path is relative.
     Raises `ConfigurationError` that names the file and every wrong key.
     """
@@ -205,14 +227,16 @@ def _below_home(province: Province, home: Home | None) -> dict[str, Any]:
         "sources": {name: below_home(source, home.root) for name, source in province.sources.items()},
         "observations": None if folder is None else home.root / folder,
         "receiver": province.receiver and _receiver_rooted(province.receiver, home.root),
-        "catalogue": tuple(_catalogue_rooted(catalogue, home.root) for catalogue in province.catalogue),
+        "catalogue": tuple(_rooted(catalogue, home.root) for catalogue in province.catalogue),
+        "units": tuple(_rooted(directory, home.root) for directory in province.units),
     }
 
 
-def _catalogue_rooted(catalogue: CatalogueSettings, root: Path) -> CatalogueSettings:
-    if not isinstance(catalogue, CatalogueFileSettings):
-        return catalogue
-    return catalogue.model_copy(update={"path": root / catalogue.path})
+def _rooted(settings: _Settings, root: Path) -> _Settings:
+    """Settings with their file below `root` where they name one."""
+    return (
+        settings.model_copy(update={"path": root / settings.path}) if isinstance(settings, ExportSettings) else settings
+    )
 
 
 def _receiver_rooted(receiver: ReceiverSettings, root: Path) -> ReceiverSettings:

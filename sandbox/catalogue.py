@@ -2,7 +2,8 @@
 
 Belongs here: log-in, `LayDanhSachTTHC` and `LayThuTuc` as sources 3.1 and 3.5 word them, what is true of each
 procedure, the export that says what the service does not know, and which department has which sector. Does
-not belong here: HTTP (see `server.py`, which mounts `Catalogue.routes`).
+not belong here: the directory of units, which the same address answers (`directory.py`), nor HTTP (see
+`server.py`, which mounts `Catalogue.routes`).
 
 Names, sectors, levels, channels, limits and whether there is a fee are the reference's; amounts, levels of
 online service, payment, integration and the changes of 2026 are inventions, drawn from the code alone.
@@ -27,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox import directory
 from sandbox.territory import DEPARTMENTS, PROVINCE, REFERENCE, csv_text, department_of_sector
 
 PREFIX = "/npsp/VXPAdapter/RestService/forward"
@@ -230,7 +232,13 @@ class Catalogue:
             return self._answer(0, "Thành công", result=[{"MATTHC": code} for code in self.listed()])
         if body.get("service") == "LayThuTuc":
             return self._answer(0, "Thành công", result=self._found(body.get("maTTHC", "")))
+        if body.get("service") == directory.SERVICE:
+            return self._answer(0, "Thành công", result=self.units())
         return self._answer(1, "Dịch vụ không tồn tại")
+
+    def units(self) -> list[dict[str, str]]:
+        """Rows of the directory of units."""
+        return directory.listed(self.today())
 
     def _found(self, code: str) -> list[dict[str, Any]]:
         procedure = _by_code(changed=self.today() >= CHANGED_ON).get(code.removesuffix(_LOCAL_SUFFIX))

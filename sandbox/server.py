@@ -425,6 +425,8 @@ def write_province_file(home: Path, base_url: str) -> Path:
     service, file = province["catalogue"]
     service["base_url"] = f"{base_url}{catalogue.PREFIX}"
     file["path"] = str(home / file["path"])
+    for units in province["units"]:
+        units["base_url"] = service["base_url"]
     target = home / "sandbox" / "dak-lak.yaml"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(yaml.safe_dump(province, allow_unicode=True, sort_keys=False), encoding="utf-8")

@@ -276,3 +276,22 @@ def settle(
         query = f"SELECT * EXCLUDE (now_settled) REPLACE ({settled}) FROM judged"
         lake.replace(RAW_QUARANTINE, connection.sql(query, params={"now": now}).to_arrow_table())
     return count
+
+
+def settle_unsaid(lake: Lake, source: str, prefix: str, said: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+    """Close open entries of a small source whose keys begin with `prefix` and that are not among those `said` now.
+
+    For lists that are read whole: what is no longer refused is mended, or gone.
+    """
+    still = pa.table({name: pa.array([each[name] for each in said], pa.string()) for name in ("record_key", "reason")})
+    connection = lake.connect(RAW_QUARANTINE)
+    connection.register("still", still)
+    is_over = (
+        "stage = $stage AND source = $source AND settled_at IS NULL AND starts_with(record_key, $prefix) "
+        "AND (record_key, reason) NOT IN (SELECT record_key, reason FROM still)"
+    )
+    names: dict[str, Any] = {"stage": STAGE, "source": source, "prefix": prefix}
+    if connection.sql(f"SELECT 1 FROM raw_quarantine WHERE {is_over} LIMIT 1", params=names).fetchall():
+        settled = f"CASE WHEN {is_over} THEN $now ELSE settled_at END AS settled_at"
+        query = f"SELECT * REPLACE ({settled}) FROM raw_quarantine"
+        lake.replace(RAW_QUARANTINE, connection.sql(query, params={**names, "now": now}).to_arrow_table())

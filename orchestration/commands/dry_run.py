@@ -15,6 +15,8 @@ from typing import Any
 
 from assets.dossiers.catalogue import SOURCE as CATALOGUE
 from assets.dossiers.catalogue import is_due, settings_key
+from assets.dossiers.directory import SOURCE as UNITS
+from assets.dossiers.directory import settings_key as directory_key
 from assets.raw.rehearsal import rehearse
 from connectors.catalogue import CatalogueServiceSettings, CatalogueWalk
 from connectors.evaluation import EvaluationSettings, EvaluationWalk, Question, spans_until
@@ -22,6 +24,7 @@ from connectors.manners import CallingHours
 from connectors.observations import ObservationWalk
 from connectors.protocol import Call
 from connectors.settings import HttpManners
+from connectors.units import UnitServiceSettings, UnitWalk
 from expectations.wording import count_vi
 from orchestration.partitions import ZONE, days_to_extract, yesterday
 from orchestration.settings import Home, Province
@@ -37,6 +40,7 @@ _BEYOND = {
     "opencps": "thêm các trang sau, 2 lần hỏi lại mỗi cửa sổ trống và 2 cuộc gọi mỗi hồ sơ mới hoặc thay đổi",
     "igate": "thêm các trang sau, đăng nhập và 1 cuộc gọi lệ phí mỗi nhóm hồ sơ mới hoặc thay đổi",
     "npsp-catalogue": "thêm đăng nhập và 1 cuộc gọi mỗi thủ tục trong danh sách",
+    "npsp-units": "thêm đăng nhập",
     "observations": "thêm các trang sau",
     "evaluation": "thêm các trang sau",
 }
@@ -79,6 +83,7 @@ def plan(home: Home, province: Province, *, first: date | None, last: date | Non
     asked = [
         *_sources(home, province, database, days, now),
         *_catalogues(province, database, days[1]),
+        *_directories(province, database, days[1]),
         *_observations(province),
         *_evaluation(province.evaluation, days[1]),
     ]
@@ -119,6 +124,19 @@ def _catalogues(province: Province, database: Database | None, last: date) -> It
         else:
             walk = CatalogueWalk(settings.share_endpoint)
             yield Asked(name, settings.kind, tuple(walk.begin()), manners=settings.manners)
+
+
+def _directories(province: Province, database: Database | None, last: date) -> Iterator[Asked]:
+    for number, settings in enumerate(province.units):
+        name = f"units.{number}"
+        asked = database.cursor(UNITS, directory_key(settings)) if database else None
+        if not isinstance(settings, UnitServiceSettings):
+            yield Asked(name, settings.kind, note="đọc tệp, không gọi HTTP (no HTTP call)")
+        elif not is_due(asked, on=last, every_days=province.units_every_days):
+            yield Asked(name, settings.kind, manners=settings.manners, note="đêm nay chưa đến hạn hỏi lại (not due)")
+        else:
+            calls = tuple(UnitWalk(settings.share_endpoint).begin())
+            yield Asked(name, settings.kind, calls, manners=settings.manners)
 
 
 def _observations(province: Province) -> Iterator[Asked]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from assets.dossiers.directory import Waiting
     from assets.raw.quarantine import Reason
 
 Source = Annotated[str | None, typer.Option("--source", help="Chỉ một nguồn · one source alone")]
@@ -30,6 +31,7 @@ def quarantine(source: Source = None, *, replay: Replay = False) -> None:
     """Bản ghi đang bị cách ly, theo lý do; đọc lại được. · Records set aside, by reason; they can be read again."""
     from rich.console import Console
 
+    from assets.dossiers.directory import waiting
     from assets.raw.quarantine import ask_again, reasons
     from orchestration.lock import night_lock
     from warehouse.lake import Lake
@@ -41,6 +43,8 @@ def quarantine(source: Source = None, *, replay: Replay = False) -> None:
         console.print("Không có bản ghi nào bị cách ly. · Nothing is set aside.")
         return
     console.print(_table(found))
+    if held := waiting(lake, source=source):
+        console.print(_agencies(held))
     if replay:
         with night_lock(home, night="quarantine --replay"):
             marked = ask_again(lake, source=source)
@@ -48,6 +52,22 @@ def quarantine(source: Source = None, *, replay: Replay = False) -> None:
             f"Đêm tới sẽ đọc lại {count_vi(marked)} bản ghi bị dừng ở khâu trích xuất; bản ghi bị dừng ở khâu hợp nhất "
             "tự trở lại khi mã của nó có nghĩa. · the next night reads them again"
         )
+
+
+def _agencies(held: Iterable[Waiting]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    caption = "Đơn vị chưa gắn: thuocdo units --propose · agencies without a unit"
+    table = Table(box=None, pad_edge=False, header_style="dim", caption=caption)
+    table.add_column("Nguồn\nsource", no_wrap=True)
+    table.add_column("Đơn vị\nagency", overflow="fold")
+    table.add_column("Số\ncount", justify="right", no_wrap=True)
+    table.add_column("Trong danh bạ của nguồn\nin the source's directory", overflow="fold")
+    for one in held:
+        named = "; ".join(map(str, one.listed)) or "không có"
+        table.add_row(one.source, *map(escape, (one.agency, count_vi(one.records), named)))
+    return table
 
 
 def _table(found: Iterable[Reason]) -> Table:

@@ -123,6 +123,11 @@ def _raw_rows() -> _Rows:
             | {"record_key": f"{_CODE}|20260105080000|4", "MaHoSo": _CODE}
             | {"ThoiDiemXuLy": "20260105080000", "TrangThai": "4"}
         ],
+        # An agency that no directory lists.
+        "raw_quarantine": [
+            {"stage": "conform", "source": "onestop", "record_key": "64c", "reason": "unmapped_agency"}
+            | {"clause": "agency", "excerpt": '{"code":"H15.10.77"}'}
+        ],
         "raw_evaluation": [
             {"endpoint": "transparency", "period": "year", "department_id": "tinh", "is_root": True, "kind": "group"},
             {"endpoint": "transparency", "period": "year", "department_id": "xa", "is_root": False, "kind": "group"},
@@ -197,7 +202,20 @@ def _reference_rows() -> _Rows:
         ],
         "core_calendar": _days(),
         "core_observation": _observations(),
+        "core_agency": _agencies(),
     }
+
+
+def _agencies() -> list[dict[str, Any]]:
+    """A department that was renamed, a desk that is no unit of ours and that no dossier waits for, a team that left."""
+    first, renamed = {"first_listed_on": date(2026, 1, 1)}, {"first_listed_on": date(2026, 2, 1)}
+    department = {"source": "onestop", "agency": "H15.10.05", "unit_code": "H15.SNV", "mapped_by": "code"}
+    return [
+        department | first | {"name": "Sở Nội vụ", "last_listed_on": date(2026, 1, 31)},
+        department | renamed | {"name": "Sở Nội vụ tỉnh"},
+        first | {"source": "onestop", "agency": "H15.10.99", "name": "Trung tâm"},
+        first | {"source": "onestop", "agency": "H15.10.98", "name": "Tổ", "last_listed_on": date(2026, 1, 1)},
+    ]
 
 
 def _out_rows() -> _Rows:

@@ -168,6 +168,12 @@ SPOILT = {
     ("out_worklist", "loss_count_is_the_count"): "UPDATE out_worklist SET loss_count = 2",
     ("out_worklist", "places_without_gaps"): "UPDATE out_worklist SET priority = 3 WHERE loss = 'at_risk'",
     ("out_worklist", "belongs_to_a_dossier"): "UPDATE out_worklist SET dossier_key = 'x' WHERE loss = 'lost'",
+    ("core_agency", "agency_said"): "UPDATE core_agency SET agency = ' ' WHERE name = 'Trung tâm'",
+    ("core_agency", "spans_apart"): "UPDATE core_agency SET last_listed_on = '2026-02-01' WHERE name = 'Sở Nội vụ'",
+    ("core_agency", "mapped_by_something"): "UPDATE core_agency SET mapped_by = 'code' WHERE name = 'Trung tâm'",
+    ("core_agency", "unit_known"): "UPDATE core_agency SET unit_code = 'H15.SKH' WHERE name = 'Sở Nội vụ tỉnh'",
+    # Messages name the agency; the name in another case and with another space is the same one.
+    ("core_agency", "wanted_has_unit"): """UPDATE raw_quarantine SET excerpt = '{"code":"TRUNG  TÂM"}'""",
     ("raw_evaluation", "one_province_per_answer"): "UPDATE raw_evaluation SET is_root = true",
 }
 # These two count distinct things, so that one defect is more than one offence.

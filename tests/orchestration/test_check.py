@@ -35,6 +35,8 @@ def test_all_that_a_province_names_is_looked_at(
     assert "0 tệp" in found["observations"].text
     assert {"sectors", "definitions", "targets", "score sets", "catalogue.0", "catalogue.1"} <= set(found)
     assert "mã thủ tục" in found["catalogue.0"].text
+    # 12 departments, 102 communes and two agencies that are no units of ours.
+    assert found["units.0"].text == "116 mã đơn vị của nguồn onestop"
 
 
 def test_departments_without_a_sector_are_named(

@@ -39,6 +39,7 @@ ASSETS = {
         "core_payment",
         "core_step",
         "core_supplement",
+        "core_agency",
         "out_reconciliation",
     },
     "indicators": {"core_observation", "out_indicator"},

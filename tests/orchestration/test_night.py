@@ -46,7 +46,7 @@ def test_every_row_read_is_accounted_for(served: RunningSandbox) -> None:
         (stage, source) for stage in ("extract", "conform") for source in ("portal", "onestop", "messages", "progress")
     }
     assert {(row["stage"], row["source"]) for row in counts} == {
-        *dossiers, ("extract", "catalogue"), ("extract", "observations")
+        *dossiers, ("extract", "catalogue"), ("extract", "units"), ("extract", "observations")
     }  # fmt: skip
     for row in counts:
         assert row["rows_read"] == row["rows_stored"] + row["rows_unchanged"] + row["rows_quarantined"]

@@ -44,7 +44,7 @@ def province_file(home: Path, **receiver: Any) -> Path:
     content = yaml.safe_load((ROOT / "provinces" / "dak-lak.yaml").read_text(encoding="utf-8"))
     for name in ("departments", "agencies", "codes", "calendar", "sectors"):
         content[name] = str(ROOT / "provinces" / content[name])
-    for name in ("catalogue", "evaluation", "observations", "observation_sources"):
+    for name in ("catalogue", "units", "evaluation", "observations", "observation_sources"):
         content.pop(name, None)
     content["sources"] = {"messages": {"kind": "npsp-log", "folder": "messages", "settle_seconds": 0}}
     content["receiver"] = {"folder": "messages", "accounts": ACCOUNTS, **receiver}

@@ -85,6 +85,7 @@ def test_the_province_file_points_at_this_sandbox(reader: Reader) -> None:
     service, file = province["catalogue"]
     assert service["base_url"].startswith(reader.sandbox.base_url)
     assert Path(file["path"]).is_file()
+    assert [units["base_url"] for units in province["units"]] == [service["base_url"]]
     assert province["sources"]["portal"]["sites"] == SITES
     assert {
         province["sources"][source][key]

@@ -11,6 +11,7 @@ counts that make it.
 
 from __future__ import annotations
 
+from warehouse.tables.agency import CORE_AGENCY
 from warehouse.tables.common import (
     ADDS_UP,
     BOUNDARIES,
@@ -56,6 +57,7 @@ CORE_TABLES = (
     CORE_PROCEDURE,
     CORE_CALENDAR,
     CORE_OBSERVATION,
+    CORE_AGENCY,
 )
 OUT_TABLES = (
     OUT_INDICATOR,
@@ -74,6 +76,7 @@ __all__ = [
     "ADDS_UP",
     "BOUNDARIES",
     "CHANNELS",
+    "CORE_AGENCY",
     "CORE_CALENDAR",
     "CORE_CLAIM",
     "CORE_COMPONENT",
