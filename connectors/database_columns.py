@@ -9,7 +9,7 @@ as yes or no.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -174,9 +174,12 @@ def records(plan: Plan, main: Sequence[Texts], rests: Sequence[tuple[Rest, Seque
     """Records of the contract from a chunk's columns; `rests` are rows of other tables."""
     profile, count = plan.profile, len(main[0])
     filled: dict[str, pa.Array] = {}
+    items, own = dict(profile.own_items()), dict[str, pa.Array]()
     for slot, places in plan.slots.items():
         columns: Sequence[Texts] = [main[place] for place in places]
-        if slot == "is_deleted" and profile.deleted:
+        if slot in items:
+            own[slot] = value_of(columns, items[slot], slot.partition(".")[2])
+        elif slot == "is_deleted" and profile.deleted:
             filled[slot] = _deleted(columns[0], profile.deleted)
         else:
             filled[slot] = value_of(columns, profile.fields.get(slot), slot)
@@ -187,6 +190,9 @@ def records(plan: Plan, main: Sequence[Texts], rests: Sequence[tuple[Rest, Seque
             filled[name] = _lists(rest.child, name, columns[1:], dossiers, count)
         else:
             filled[name] = _any_row(value_of(columns[1:], rest.child, name), dossiers, count)
+    for name in {at.partition(".")[0] for at in own}:
+        said = {at.partition(".")[2]: column for at, column in own.items() if at.startswith(f"{name}.")}
+        filled[name] = _listed(name, said, np.arange(count + 1, dtype=np.int32))
     arrays = [filled.get(field.name, pa.nulls(count, field.type)).cast(field.type) for field in SCHEMA]
     return pa.table(arrays, schema=SCHEMA)
 
@@ -218,8 +224,13 @@ def _lists(child: Child, name: str, columns: Sequence[Texts], dossiers: pa.Array
         item: value_of(parts, value, item).take(order)
         for (item, value), parts in zip(child.fields.items(), fields, strict=True)
     }
+    return _listed(name, said, offsets)
+
+
+def _listed(name: str, said: Mapping[str, pa.Array], offsets: np.ndarray[Any, Any]) -> pa.Array:
+    """The list field `name` of flat columns, cut at `offsets`; what nothing is said of is null."""
     kind = SCHEMA.field(name).type.value_type
-    items = [said.get(item, pa.nulls(len(order), kind.field(item).type)) for item in LISTS[name]]
+    items = [said.get(item, pa.nulls(int(offsets[-1]), kind.field(item).type)) for item in LISTS[name]]
     inner = pa.StructArray.from_arrays(items, fields=[kind.field(item) for item in LISTS[name]])
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), inner, type=SCHEMA.field(name).type)
 

@@ -133,18 +133,23 @@ class Plan:
     # Columns of the record.
 
     def _said(self) -> dict[str, tuple[str, ...]]:
-        """Field → columns that it is made of, as the profile says them; what the main table fills."""
+        """Field → columns that it is made of, as the profile says them; what the main table fills.
+
+        Of a list whose one item is the row itself each field stands alone, as `payments.state`.
+        """
         profile = self.profile
         slots: dict[str, tuple[str, ...]] = {"record_id": (profile.key,)}
         if profile.modified:
             slots["modified_at"] = (profile.modified,)
         slots |= {name: columns_of(value) for name, value in profile.fields.items() if not isinstance(value, Rows)}
+        slots |= {at: columns_of(value) for at, value in profile.own_items()}
         if profile.deleted:
             slots["is_deleted"] = (profile.deleted.column,)
         return slots
 
     def _field(self, slot: str, columns: Sequence[str]) -> tuple[int, ...]:
-        at = "deleted.column" if slot == "is_deleted" and self.profile.deleted else f"fields.{slot}"
+        at = f"lists.{slot}" if "." in slot else f"fields.{slot}"
+        at = "deleted.column" if slot == "is_deleted" and self.profile.deleted else at
         wanted = [self._main_column(column, at) for column in columns]
         value = self.profile.fields.get(slot)
         if isinstance(value, OnlyWhere):

@@ -10,11 +10,11 @@ from elsewhere cannot do more than read what it names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from connectors.profiled import FIELDS, LISTS, PRESENCES, Profile
 
@@ -114,6 +114,22 @@ class Child(_Part):
     fields: dict[str, Value]
 
 
+class OwnRow(_Part):
+    """A list of which the row itself is the one item: a payment that stands in a table of its own."""
+
+    fields: Annotated[dict[str, Value], Field(min_length=1)]
+
+
+def _where_items_stand(value: Any) -> str:
+    """Which of both a list is, so that an error speaks of that one alone."""
+    if isinstance(value, Mapping):
+        return "own_row" if set(value) == {"fields"} else "rows"
+    return "own_row" if isinstance(value, OwnRow) else "rows"
+
+
+Listed = Annotated[Annotated[Child, Tag("rows")] | Annotated[OwnRow, Tag("own_row")], Discriminator(_where_items_stand)]
+
+
 class Deleted(_Part):
     """The column that marks a deleted dossier: by saying anything, by being negative, or by saying true."""
 
@@ -137,7 +153,7 @@ class DatabaseProfile(Profile):
     zones: dict[str, str] = Field(default_factory=dict)
     lookups: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], Lookup] = Field(default_factory=dict)
     fields: Annotated[dict[str, Value | OnlyWhere | Rows], Field(min_length=1)]
-    lists: dict[str, Child] = Field(default_factory=dict)
+    lists: dict[str, Listed] = Field(default_factory=dict)
 
     @field_validator("zones")
     @classmethod
@@ -169,13 +185,30 @@ class DatabaseProfile(Profile):
         return self
 
     @model_validator(mode="after")
+    def _fit(self) -> Self:
+        self.refuse_unfit(
+            {"record_id", *self.fields, *(["is_deleted"] if self.deleted else [])}
+            | ({"modified_at"} if self.modified else set())
+            | {f"{name}.{item}" for name, child in self.lists.items() for item in child.fields}
+        )
+        return self
+
+    @model_validator(mode="after")
     def _known_lookups(self) -> Self:
-        for name, value in self.fields.items():
-            for column in () if isinstance(value, Rows) else columns_of(value):
+        values = {f"fields.{name}": value for name, value in self.fields.items() if not isinstance(value, Rows)}
+        values |= {f"lists.{at}": value for at, value in self.own_items()}
+        for at, value in values.items():
+            for column in columns_of(value):
                 lookup, dot, _ = column.partition(".")
                 if dot and lookup not in self.lookups:
-                    raise ValueError(f"fields.{name}: {column!r} names no lookup ({', '.join(self.lookups) or 'none'})")
+                    raise ValueError(f"{at}: {column!r} names no lookup ({', '.join(self.lookups) or 'none'})")
         return self
+
+    def own_items(self) -> Iterator[tuple[str, Value]]:
+        """Fields of the lists whose one item is the row itself, as `payments.state`."""
+        for name, listed in self.lists.items():
+            if isinstance(listed, OwnRow):
+                yield from ((f"{name}.{item}", value) for item, value in listed.fields.items())
 
     def tables(self) -> Iterator[tuple[str, Child | Rows]]:
         """Every table beside the main one whose rows make up a dossier, with its key in the profile."""
@@ -183,7 +216,8 @@ class DatabaseProfile(Profile):
             if isinstance(value, Rows):
                 yield f"fields.{name}", value
         for name, child in self.lists.items():
-            yield f"lists.{name}", child
+            if isinstance(child, Child):
+                yield f"lists.{name}", child
 
 
 def columns_of(value: Value | OnlyWhere | Rows) -> tuple[str, ...]:

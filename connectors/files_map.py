@@ -488,7 +488,8 @@ class _Batch:
         return found
 
     def _columns_of(self, clause: Clause) -> list[int]:
-        sources = [self.profile.fields[name] for name in clause.fields if name in self.profile.fields]
+        known = dict(self.profile.sources())
+        sources = [known[name] for name in clause.fields if name in known]
         return [column for source in sources for column in self.found(names_of(source))]
 
 

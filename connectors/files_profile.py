@@ -170,6 +170,9 @@ class FilesProfile(Profile):
     @model_validator(mode="after")
     def _mapped_fields(self) -> Self:
         filled = {at for at, _ in self.sources()}
+        self.refuse_unfit(filled)
+        if self.subject == "payment" and self.rows == "grouped":
+            raise ValueError("rows: a payment is one row; `rows: grouped` makes several rows one record")
         for key, names in (("optional", self.optional), ("numeric", self.numeric), ("patterns", (*self.patterns,))):
             if unknown := sorted(set(names) - filled):
                 raise ValueError(f"{key}: {unknown[0]} is not mapped")

@@ -1,8 +1,9 @@
 """Records of a system that is connected by a profile: one contract for REST, database replica and files.
 
-Belongs here: the fields that a profile can fill, what else a profile says (zone, date formats, codes),
-and the record contract made of it. Does not belong here: where a field stands in a reply, a table or a
-file (`rest.py`, `database.py`, `files.py`), nor what a code means to the house (conforming).
+Belongs here: the fields that a profile can fill, what its records tell of (a dossier, or one payment), what else
+a profile says (zone, date formats, codes), and the record contract made of it. Does not belong here: where a field
+stands in a reply, a table or a file (`rest.py`, `database.py`, `files.py`), nor what a code means to the house
+(conforming).
 
 A native connector keeps its source's own field names, since an auditor compares with what that source
 shows. A profiled one has no fields of its own: the profile is the translation, and it is kept beside
@@ -13,7 +14,7 @@ to yes or no, because a path or a file name may carry a person.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -29,7 +30,9 @@ from connectors.settings import Strict
 
 KIND = "profiled"
 #: Whose place in the order of belief a profiled system takes.
-Role = Literal["portal", "onestop"]
+Role = Literal["portal", "onestop", "payments"]
+#: What one record tells of.
+Subject = Literal["dossier", "payment"]
 
 _TEXT = pa.string()
 _FLAG = pa.bool_()
@@ -96,6 +99,13 @@ def _bounded(most: int) -> str:
 
 
 FIELDS = frozenset(name for name in SCHEMA.names if name not in LISTS)
+#: What a record of a payment can say, and what it must: the payment is the one item of its list `payments`.
+PAYMENT_SCHEMA = pa.schema(
+    [SCHEMA.field(name) for name in ("record_id", "dossier_code", "modified_at", "is_deleted", "payments")]
+)
+_PAYMENT_MUST = ("record_id", "dossier_code", "payments.amount_vnd", "payments.state")
+#: Whole đồng. Decimals are zeros, and never three: 50.000 may be meant as thousands.
+_WHOLE_VND = r"[0-9]{1,15}([.](0{1,2}|0{4,}))?"
 
 #: Formats that are no strptime pattern: numbers since 1970, and days of a spreadsheet (1 = 1900-01-01). A number
 #: beyond any calendar (an identity number in the wrong column) is unreadable; else it would overflow and stop a night.
@@ -114,12 +124,14 @@ class Profile(BaseModel):
 
     `dates` are strptime formats (DuckDB's, `%z` for an offset that is written out) or one of
     `epoch_ms`, `epoch_s`, `excel`; they are tried in order, and where none has an offset the text is
-    local time of `zone`. `codes` turns the system's codes into the house's, kind by kind.
+    local time of `zone`. `codes` turns the system's codes into the house's, kind by kind. `subject` is what
+    one record tells of: a dossier, or one payment (role `payments`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     system: Annotated[str, Field(min_length=1, description="name of the system, for messages")]
+    subject: Subject = "dossier"
     zone: str = "Asia/Ho_Chi_Minh"
     dates: Annotated[tuple[str, ...], Field(min_length=1)]
     codes: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -150,6 +162,26 @@ class Profile(BaseModel):
             if wrong:
                 raise ValueError(f"codes.payment_state: {wrong[0]!r} is not one of {', '.join(sorted(PAYMENT_STATES))}")
         return self
+
+    def refuse_unfit(self, mapped: Collection[str]) -> None:
+        """`ValueError` that names the field when a profile of payments maps too much, or not all that it needs.
+
+        `mapped` are the fields that the profile fills, those of lists as `payments.state`.
+        """
+        if self.subject != "payment":
+            return
+        known = {*PAYMENT_SCHEMA.names, *(f"payments.{item}" for item in LISTS["payments"])}
+        if unknown := sorted(set(mapped) - known):
+            raise ValueError(f"{unknown[0]}: a payment has no such field (subject: payment); it has {_listed(known)}")
+        if missing := [name for name in _PAYMENT_MUST if name not in mapped]:
+            raise ValueError(f"{missing[0]}: is missing; without it no payment can be used (subject: payment)")
+        if "payments.method" not in mapped and "" not in self.codes.get("payment_method", {}):
+            said = 'codes.payment_method: {"": online}'
+            raise ValueError(f"payments.method: is missing; map it, or say what a payment without one is: {said}")
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(set(names) - {"payments"}))
 
 
 class ProfileError(ValueError):
@@ -186,12 +218,18 @@ class ProfiledSettings(Strict):
         if not file.is_file():
             raise ProfileError(f"profile {self.profile!r}: neither a shipped profile nor a file")
         try:
-            return self.profile_model.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+            profile = self.profile_model.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
         except yaml.YAMLError as error:
             raise ProfileError(f"{file}: not valid YAML: {error}") from None
         except ValidationError as error:
             lines = (f"{file}: {'.'.join(map(str, item['loc'])) or '(top)'}: {item['msg']}" for item in error.errors())
             raise ProfileError("\n".join(lines)) from None
+        wanted = "payment" if self.role == "payments" else "dossier"
+        if profile.subject != wanted:
+            raise ProfileError(
+                f"{file}: subject: records tell of a {profile.subject}, but role {self.role} needs `subject: {wanted}`"
+            )
+        return profile
 
 
 def instant_sql(text: str, profile: Profile) -> str:
@@ -226,15 +264,37 @@ def contract(system: str, profile: Profile) -> RecordContract:
 
 def _clauses(profile: Profile) -> Iterable[Clause]:
     yield present("record_id", "mã bản ghi")
+    yield from _payment_clauses(profile) if profile.subject == "payment" else _dossier_clauses(profile)
+
+
+def _readable(name: str, label: str, profile: Profile, said_so: str, text: str) -> Clause:
+    predicate = f"NOT ({said_so}) OR {instant_sql(text, profile)} IS NOT NULL"
+    told = f"{label} ({name}) không đúng định dạng ngày của hồ sơ nguồn"
+    return Clause(f"{name.rpartition('.')[2]}_readable", predicate, (name,), told)
+
+
+def _payment_clauses(profile: Profile) -> Iterable[Clause]:
+    yield present("dossier_code", "mã hồ sơ")
+    yield Clause("one_payment", "len(payments) = 1", ("payments",), "Không nói đúng một khoản thanh toán (payments)")
+    amount, state = "payments[1].amount_vnd", "payments[1].state"
+    readable = f"regexp_full_match(trim({amount}), '{_WHOLE_VND}')"
+    told = "Số tiền (payments.amount_vnd) thiếu hoặc không phải số đồng nguyên"
+    yield Clause("amount_vnd_readable", readable, ("payments.amount_vnd",), told)
+    told = "Thiếu tình trạng thanh toán (payments.state)"
+    yield Clause("state_present", f"coalesce(trim({state}), '') <> ''", ("payments.state",), told)
+    paid_at = "payments[1].paid_at"
+    yield _readable("payments.paid_at", "Ngày thanh toán", profile, f"coalesce(trim({paid_at}), '') <> ''", paid_at)
+    yield _readable("modified_at", DATES["modified_at"], profile, said("modified_at"), '"modified_at"')
+
+
+def _dossier_clauses(profile: Profile) -> Iterable[Clause]:
     yield any_said(
         "some_date_present",
         ("submitted_at", "received_at", "created_at"),
         "Không có ngày nộp, ngày tiếp nhận hay ngày tạo",
     )
     for name, label in DATES.items():
-        predicate = f"NOT ({said(name)}) OR {instant_sql(chr(34) + name + chr(34), profile)} IS NOT NULL"
-        told = f"{label} ({name}) không đúng định dạng ngày của hồ sơ nguồn"
-        yield Clause(f"{name}_readable", predicate, (name,), told)
+        yield _readable(name, label, profile, said(name), f'"{name}"')
     yield present("procedure_code", "mã thủ tục")
     yield present("agency", "mã đơn vị")
     yield present("status", "trạng thái")

@@ -433,9 +433,20 @@ class RestProfile(Profile):
                 raise ValueError(f"{name}: is a list; write {{each: …, fields: {{…}}}}")
             elif name not in FIELDS:
                 raise ValueError(f"{name}: not a field; one of {', '.join(sorted(FIELDS | set(LISTS)))}")
-        if missing := [name for name in ("record_id", "status", "procedure_code", "agency") if name not in value]:
-            raise ValueError(f"{missing[0]}: is missing; without it no record can be used")
         return value
+
+    @model_validator(mode="after")
+    def _usable_records(self) -> Self:
+        needed = ("record_id", "status", "procedure_code", "agency") if self.subject == "dossier" else ("record_id",)
+        if missing := [name for name in needed if name not in self.fields]:
+            raise ValueError(f"fields: {missing[0]}: is missing; without it no record can be used")
+        lists = [*((name, said.fields) for name, said in self.fields.items() if isinstance(said, Each))]
+        lists += [each for details in self.details for each in details.lists.items()]
+        self.refuse_unfit(
+            {name for name, said in self.fields.items() if not isinstance(said, Each)}
+            | {f"{name}.{item}" for name, fields in lists for item in fields}
+        )
+        return self
 
     @model_validator(mode="after")
     def _sorted_by_a_date(self) -> Self:

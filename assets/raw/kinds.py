@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 
 from assets.raw.stored_days import StoredDays
-from assets.raw.tables import RAW_ONESTOP, RAW_PORTAL, RAW_TABLES, dropped_table, profiled_table
+from assets.raw.tables import RAW_ONESTOP, RAW_PORTAL, RAW_TABLES, table_of
 from connectors import database, files, igate, npsp_log, opencps, profiled, rest
 from connectors.database import DatabaseSettings
 from connectors.files import FilesSettings
@@ -130,9 +130,9 @@ KINDS: Mapping[type, SourceKind[Any]] = {
         probe=npsp_log.probe,
     ),
     RestSettings: SourceKind[RestSettings](
-        tables=lambda name, _: {profiled.KIND: profiled_table(name)},
+        tables=lambda name, settings: {profiled.KIND: table_of(name, settings.role)},
         open=lambda opening, settings: rest.connect(
-            settings, name=opening.name, known=opening.rows(profiled_table(opening.name))
+            settings, name=opening.name, known=opening.rows(table_of(opening.name, settings.role))
         ),
         probe=_hasty(rest.probe),
         lag=lambda settings: timedelta(minutes=settings.lag_minutes),
@@ -140,13 +140,13 @@ KINDS: Mapping[type, SourceKind[Any]] = {
         rehearse=lambda opening, settings, loop: rest.rehearsed(settings, loop, name=opening.name),
     ),
     FilesSettings: SourceKind[FilesSettings](
-        tables=lambda name, _settings: {profiled.KIND: dropped_table(name)},
+        tables=lambda name, settings: {profiled.KIND: table_of(name, settings.role, is_dropped=True)},
         open=lambda opening, settings: files.connect(settings, name=opening.name, positions=opening.cursors),
         probe=files.probe,
         sample=files.sample,
     ),
     DatabaseSettings: SourceKind[DatabaseSettings](
-        tables=lambda name, _settings: {profiled.KIND: profiled_table(name)},
+        tables=lambda name, settings: {profiled.KIND: table_of(name, settings.role)},
         open=lambda opening, settings: database.connect(settings, name=opening.name, positions=opening.cursors),
         probe=database.probe,
         lag=lambda settings: settings.lag,

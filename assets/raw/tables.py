@@ -6,10 +6,13 @@ not belong here: how they are filled (`extraction.py`).
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from connectors.files_map import SCHEMA_OF_FILES
 from connectors.igate_records import DOSSIERS as ONESTOP_CONTRACT
 from connectors.npsp_log import MESSAGES, PROGRESS
 from connectors.opencps import DOSSIERS as PORTAL_CONTRACT
+from connectors.profiled import PAYMENT_SCHEMA, Role
 from connectors.profiled import SCHEMA as PROFILED_SCHEMA
 from warehouse.schema import Table
 from warehouse.tables import raw_table
@@ -40,6 +43,24 @@ RAW_PROGRESS = raw_table(
 )
 #: Contract kind → table.
 RAW_TABLES = {"portal": RAW_PORTAL, "onestop": RAW_ONESTOP, "messages": RAW_MESSAGES, "progress": RAW_PROGRESS}
+
+
+def table_of(name: str, role: Role, *, is_dropped: bool = False) -> Table:
+    """The raw table of the profiled system `name`, by its role; of a source of files where `is_dropped`."""
+    if role == "payments":
+        return payments_table(name, is_dropped=is_dropped)
+    return dropped_table(name) if is_dropped else profiled_table(name)
+
+
+def payments_table(name: str | None = None, *, is_dropped: bool = False) -> Table:
+    """`raw_payments_<name>`: one row per version of a transaction; without a name the shape that all share."""
+    beside = [SCHEMA_OF_FILES.field("slice"), SCHEMA_OF_FILES.field("position")] if is_dropped else []
+    return raw_table(
+        "raw_payments" if name is None else f"raw_payments_{name}",
+        vi="Giao dịch như nền tảng thanh toán ghi" + (f" ({name})" if name else ""),
+        en="Transactions as a payment platform says them" + (f" ({name})" if name else ""),
+        fields=pa.schema([*PAYMENT_SCHEMA, *beside]),
+    )
 
 
 def profiled_table(name: str | None = None) -> Table:

@@ -35,7 +35,7 @@ from warehouse.tables import TABLES
 FOLDER = Path(__file__).parent
 #: Tables that share one suite, by what their names begin with: one table per system connected by a profile. Their
 #: queries write `{table}` for the name.
-SHARED = ("raw_profiled",)
+SHARED = ("raw_profiled", "raw_payments")
 #: Groups in the order in which a reader asks: is it the right shape, is a row one thing, are the
 #: values possible, do the numbers agree.
 GROUPS = ("schema", "keys", "domains", "identities")
