@@ -22,7 +22,7 @@ from rich.table import Table
 
 from assets.dossiers.profiled import Profiled
 from connectors.person_marks import looks_personal
-from connectors.profiled import DATES, LISTS, SCHEMA, Profile, instant_sql
+from connectors.profiled import DATES, LISTS, SCHEMA, Profile, Subject, instant_sql
 from connectors.rest_map import mapped
 from connectors.rest_profile import RestProfile
 from expectations.wording import count_vi
@@ -33,7 +33,10 @@ SHOWN = 3
 LISTED = 8
 _LENGTH = 32
 #: Without one of these in any record the map is wrong; everything else may be absent for good reason.
-_NEEDED = ("record_id", "procedure_code", "agency", "status")
+_NEEDED = {
+    "dossier": ("record_id", "procedure_code", "agency", "status"),
+    "payment": ("record_id", "dossier_code", "payments"),
+}
 _CODE = re.compile(r"(?=.*\d)[\w.:/-]+")
 _DATE = re.compile(r"(?=.*\d)[\d/:.TZ +-]+")
 #: Short words of the system's own; they are what has to be given a meaning.
@@ -79,6 +82,7 @@ class Survey:
     rows: int
     fields: tuple[FieldSeen, ...]
     unmapped: tuple[Unmapped, ...]
+    subject: Subject = "dossier"
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -87,7 +91,7 @@ class Survey:
 
     def _problems(self) -> Iterator[str]:
         for field in self.fields:
-            if field.name in _NEEDED and field.blank == self.rows:
+            if field.name in _NEEDED[self.subject] and field.blank == self.rows:
                 yield (
                     f"fields.{field.name}: không bản ghi nào trong {self.rows} bản ghi mẫu có gì ở "
                     f"{field.said_at or '(không được ánh xạ)'} · the path leads nowhere"
@@ -144,6 +148,7 @@ def survey(sample: pa.Table, system: Profiled, *, agencies: pa.Table, codes: pa.
         rows=sample.num_rows,
         fields=tuple(_fields(connection, sample, system.profile)),
         unmapped=tuple(_unmapped(connection, system)),
+        subject=system.profile.subject,
     )
 
 
@@ -157,7 +162,7 @@ def _fields(connection: duckdb.DuckDBPyConnection, sample: pa.Table, profile: Pr
                 counts = [f"{len(value)} mục" for value in sample[name].to_pylist() if value][:SHOWN]
                 blank = sum(not value for value in sample[name].to_pylist())
                 yield FieldSeen(name, told or places.get(name, ""), blank, 0, tuple(counts))
-        elif name in places or name in _NEEDED:
+        elif name in places or name in _NEEDED[profile.subject]:
             values = sample[name].to_pylist()
             said = [value for value in values if value is not None and str(value).strip()]
             wrong = _unreadable(connection, name, profile) if name in DATES else 0
@@ -228,7 +233,10 @@ _PROCEDURES_SQL = """
 
 
 def _unmapped(connection: duckdb.DuckDBPyConnection, system: Profiled) -> Iterator[Unmapped]:
+    tells_dossiers = not system.tells_payments
     for kind, listing in _CODES_SQL.items():
+        if not (tells_dossiers or kind.startswith("payment_")):
+            continue
         query = f"""
             SELECT code, count(DISTINCT record_id) FROM ({listing}) AS found(record_id, code)
             WHERE NOT EXISTS (SELECT 1 FROM code_map AS m WHERE m.kind = $kind AND m.code = $name || ':' || found.code)
@@ -236,6 +244,8 @@ def _unmapped(connection: duckdb.DuckDBPyConnection, system: Profiled) -> Iterat
         """
         rows = connection.execute(query, {"kind": kind, "name": system.name}).fetchall()
         yield from _told(kind, rows)
+    if not tells_dossiers:
+        return
     yield from _told("agency", connection.execute(_AGENCIES_SQL, {"name": system.name}).fetchall())
     yield from _told("procedure", connection.execute(_PROCEDURES_SQL).fetchall())
 

@@ -24,7 +24,7 @@ import duckdb
 from assets.dossiers.meanings import MeaningError, load_agencies, load_codes
 from assets.dossiers.precedence import facts_sql
 from assets.dossiers.profiled import Profiled
-from assets.raw.tables import RAW_MESSAGES, RAW_ONESTOP, RAW_PORTAL, RAW_PROGRESS, profiled_table
+from assets.raw.tables import RAW_MESSAGES, RAW_ONESTOP, RAW_PORTAL, RAW_PROGRESS, payments_table, profiled_table
 from warehouse.calendar import RECEPTION_SECONDS, OfficeHours, define_macros
 from warehouse.database import Database
 from warehouse.lake import Lake
@@ -110,7 +110,8 @@ def conform(
     for table in CONFORMED:
         lake.renew(table, note={"night": night})
     raw = {**RAW_BY_SOURCE, **{each.name: each.table for each in profiled}}
-    connection = lake.connect(*raw.values(), profiled_table(), *CONFORMED, *REFERENCE, RAW_QUARANTINE)
+    shapes = (profiled_table(), payments_table())
+    connection = lake.connect(*raw.values(), *shapes, *CONFORMED, *REFERENCE, RAW_QUARANTINE)
     arithmetic = resources.files("warehouse").joinpath("calendar.sql").read_text(encoding="utf-8")
     working = f"{office_hours or OfficeHours()} {cut_off} {arithmetic}"
     meanings = _load_meanings(connection, agencies=agencies, codes=codes, lake=lake, working=working, profiled=profiled)
@@ -119,6 +120,7 @@ def conform(
     _prepare(connection, profiled, since={} if position.get("meanings") != meanings else position)
     _claims(connection, zones or {}, profiled)
     _match(connection)
+    _run(connection, "transactions")
     _run(connection, "merged", {"zone_messages": _zone(zones, "messages")}, facts=facts_sql())
     _run(connection, "timed")
     define_macros(connection, office_hours=office_hours or OfficeHours(), cut_off=cut_off)
@@ -223,8 +225,10 @@ _SQL_FILES = (
     "claims_onestop",
     "claims_messages",
     "claims_profiled",
+    "claims_payments",
     "coded",
     "membership",
+    "transactions",
     "merged",
     "timed",
     "deadlines",
@@ -246,7 +250,10 @@ def _prepare(connection: duckdb.DuckDBPyConnection, profiled: Sequence[Profiled]
     for each in profiled:
         _latest(connection, each.table.name, each.table)
         touched.append((each.name, each.role, f"latest_{each.table.name}"))
-    connection.execute(f"CREATE TEMP VIEW newest_profiled AS {_profiled_sql(profiled)}")
+    dossiers = [each for each in profiled if not each.tells_payments]
+    platforms = [each for each in profiled if each.tells_payments]
+    connection.execute(f"CREATE TEMP VIEW newest_profiled AS {_newest_sql(dossiers, profiled_table())}")
+    connection.execute(f"CREATE TEMP VIEW newest_payments AS {_newest_sql(platforms, payments_table())}")
     parts = " UNION ALL ".join(
         f"SELECT '{name}' AS system, '{source}' AS source, record_key FROM {view} "
         f"WHERE extracted_at > TIMESTAMPTZ '{since.get(name, '1900-01-01T00:00:00+00:00')}'"
@@ -278,10 +285,10 @@ def _latest(connection: duckdb.DuckDBPyConnection, name: str, table: Table) -> N
     )
 
 
-def _profiled_sql(profiled: Sequence[Profiled]) -> str:
-    """Newest records of every profiled system that are still there, with the system's name and role."""
-    columns = ", ".join(f'"{name}"' for name in profiled_table().column_names)
-    nothing = f"SELECT '' AS system, '' AS source, {columns} FROM {profiled_table().name} WHERE false"
+def _newest_sql(profiled: Sequence[Profiled], shape: Table) -> str:
+    """Newest records of profiled systems that are still there, with the system's name and role."""
+    columns = ", ".join(f'"{name}"' for name in shape.column_names)
+    nothing = f"SELECT '' AS system, '' AS source, {columns} FROM {shape.name} WHERE false"
     parts = (
         f"SELECT '{each.name}', '{each.role}', {columns} FROM latest_{each.table.name} "
         "WHERE NOT is_gone AND coalesce(lower(trim(is_deleted)), '') IN ('', '0', 'false')"
@@ -318,9 +325,21 @@ def _claims(connection: duckdb.DuckDBPyConnection, zones: Mapping[str, str], pro
     connection.execute(
         "CREATE TEMP TABLE current_profiled AS SELECT * FROM newest_profiled SEMI JOIN reach USING (source, record_key)"
     )
+    connection.execute(
+        "CREATE TEMP TABLE current_payments AS SELECT * FROM newest_payments SEMI JOIN reach USING (source, record_key)"
+    )
+    connection.execute(_CLAIMS_PAYMENTS)
     for each in profiled:
-        connection.execute(each.claims_sql(_sql("claims_profiled")))
+        connection.execute(each.claims_sql(_sql("claims_payments" if each.tells_payments else "claims_profiled")))
     _run(connection, "coded")
+
+
+_CLAIMS_PAYMENTS = """
+    CREATE TEMP TABLE claims_payments (
+        record_key VARCHAR, reference VARCHAR, code VARCHAR, modified_at TIMESTAMPTZ, amount_vnd BIGINT,
+        method VARCHAR, state VARCHAR, is_settled BOOLEAN, paid_at TIMESTAMPTZ
+    )
+"""
 
 
 def _match(connection: duckdb.DuckDBPyConnection) -> None:
@@ -415,10 +434,10 @@ def _quarantine(lake: Lake, connection: duckdb.DuckDBPyConnection, *, night: str
     return tuple(f"{detail} ({count} bản ghi chờ)" for detail, count in told)
 
 
-#: A step that waits for its dossier carries no new code.
+#: A step or a payment that waits for its dossier carries no new code.
 _NEW_CODES = """
     SELECT n.detail, count(*) FROM quarantine_now AS n
-    WHERE n.stage = 'conform' AND n.reason <> 'progress_before_dossier' AND NOT EXISTS (
+    WHERE n.stage = 'conform' AND n.reason NOT IN ('progress_before_dossier', 'payment_before_dossier') AND NOT EXISTS (
         SELECT 1 FROM raw_quarantine AS q
         WHERE q.stage = 'conform' AND q.source = n.source AND q.reason = n.reason AND q.excerpt = n.excerpt
     )

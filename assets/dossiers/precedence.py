@@ -7,6 +7,10 @@ Why these orders: the one-stop system is where officers work, so it knows handli
 saw the submission itself, while some senders copy the reception date into NgayNopHoSo (systems 3.2);
 a message may carry a random substitute for the dossier's code (systems fact 10), so its code comes last;
 digitised, reused and VNeID flags exist in the message log (systems fact 8) and where a profile gives them.
+
+A payment platform (role `payments`) is believed before them all, yet for payments alone and line by line, since it
+sees no counter: it decides about online payments and about any other method that it tells of, and the other
+methods' settled lines of the source that this table believes stay (merged.sql, decision 29).
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Source = Literal["portal", "onestop", "messages"]
+#: The source that payments of a payment platform carry.
+PLATFORM = "payments"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 
 from assets.dossiers.meanings import VALUES, MeaningError
-from assets.raw.tables import profiled_table
+from assets.raw.tables import table_of
 from connectors.profiled import Profile, ProfiledSettings, Role, instant_sql
 from connectors.sources import SourceSettings
 from warehouse.schema import Table
@@ -37,7 +37,12 @@ class Profiled:
     @property
     def table(self) -> Table:
         """Its raw table."""
-        return profiled_table(self.name)
+        return table_of(self.name, self.role)
+
+    @property
+    def tells_payments(self) -> bool:
+        """Whether its records are transactions of a payment platform, and no dossiers."""
+        return self.role == "payments"
 
     def fingerprint(self) -> str:
         """Changes with everything here that decides what a core row says."""
@@ -65,12 +70,12 @@ class Profiled:
             )
 
     def claims_sql(self, template: str) -> str:
-        """`claims_profiled.sql` for this system."""
+        """`claims_profiled.sql` or `claims_payments.sql` for this system."""
         settled = [code for code, state in self.profile.codes.get("payment_state", {}).items() if state == "settled"]
         listed = ", ".join("'" + code.replace("'", "''") + "'" for code in settled)
         text = template.replace("{system}", self.name).replace("{role}", self.role)
         text = text.replace("{settled}", f"CAST([{listed}] AS VARCHAR[])")
-        return re.sub(r"\{instant\(([a-z_.]+)\)\}", lambda found: instant_sql(found[1], self.profile), text)
+        return re.sub(r"\{instant\(([a-z_.\[\]1]+)\)\}", lambda found: instant_sql(found[1], self.profile), text)
 
 
 def profiled_systems(sources: Mapping[str, SourceSettings]) -> tuple[Profiled, ...]:

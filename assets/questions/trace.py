@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import resources
 from typing import Any
@@ -18,11 +18,11 @@ from typing import Any
 import duckdb
 
 from assets.dossiers.conform import RAW_BY_SOURCE
-from assets.dossiers.precedence import PRECEDENCE, Fact
+from assets.dossiers.precedence import PLATFORM, PRECEDENCE, Fact
 from assets.indicators.definitions import Definition
 from assets.questions.decisions import Judgement, Question, said
 from assets.questions.past import PastLake
-from assets.raw.tables import profiled_table
+from assets.raw.tables import payments_table, profiled_table
 from warehouse.lake import Lake
 from warehouse.schema import Table
 from warehouse.tables import (
@@ -40,7 +40,8 @@ from warehouse.tables import (
 
 _OWN = (CORE_CROSSWALK, CORE_CLAIM, CORE_DOSSIER, CORE_COMPONENT, CORE_PAYMENT, CORE_STEP, CORE_SUPPLEMENT)
 _BOOKKEEPING = frozenset({"record_key", "content_hash", "extracted_at", "night"})
-_PROFILED_PREFIX = profiled_table("").name
+#: The shape of the raw table of a system connected by a profile, by what the table's name begins with.
+_PROFILED_SHAPES = {profiled_table("").name: profiled_table, payments_table("").name: payments_table}
 #: The field in which a source says when it changed a record; a message says its place in the log instead.
 _SOURCE_TIME = {"portal": "modifiedDate", "onestop": "updatedDate", "messages": "position", "progress": "ThoiDiemXuLy"}
 _CODE_PARTS = re.compile(r"(?P<agency>.+)-(?P<day>\d{6,8})-\d{4,7}")
@@ -68,6 +69,11 @@ _LISTED = {
     "core_payment": ("transaction_count", "online_transaction_count", "paid_on"),
     "core_supplement": ("supplement_count", "supplement_wait_seconds"),
 }
+#: What a payment platform that knows the dossier decides.
+_PAID = (*_LISTED["core_payment"], "is_paid_online")
+_PLATFORM_VI = (
+    "nền tảng thanh toán biết hồ sơ này nên quyết định khoản trực tuyến; tiền mặt, chuyển khoản theo nguồn khác"
+)
 _CATALOGUE = frozenset({"has_fee", "is_result_required", "is_citizen_subject"})
 _RULE_VI = {
     "value": "nguồn đầu tiên có giá trị",
@@ -282,8 +288,12 @@ def trace(lake: Lake, code: str, *, definitions: Sequence[Definition], as_of: da
 def _profiled(lake: Lake) -> dict[str, Table]:
     """The raw tables of systems connected by a profile, by the system's name; of a past night those it knew."""
     there = lake.versions if isinstance(lake, PastLake) else lake.names()
-    names = (name.removeprefix(_PROFILED_PREFIX) for name in there if name.startswith(_PROFILED_PREFIX))
-    return {name: profiled_table(name) for name in names}
+    return {
+        name.removeprefix(prefix): shape(name.removeprefix(prefix))
+        for prefix, shape in _PROFILED_SHAPES.items()
+        for name in there
+        if name.startswith(prefix)
+    }
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: str, **values: Any) -> list[dict[str, Any]]:
@@ -350,6 +360,7 @@ def _members(
             f"\n    UNION SELECT '{name}', record_key, dossier_code({column}) FROM {table.name}"
             for name, table in profiled.items()
             for column in ("dossier_code", "national_code")
+            if column in table.column_names
         )
     return _rows(
         connection,
@@ -362,7 +373,7 @@ def _members(
         UNION ALL
         SELECT source, record_key, CASE WHEN $is_conformed THEN 'code' END, any_value(code)
         FROM ({carried}) SEMI JOIN code USING (code) GROUP BY source, record_key
-        ORDER BY list_position(['portal', 'onestop', 'messages', 'progress'], source), record_key
+        ORDER BY list_position(['portal', 'onestop', 'messages', 'payments', 'progress'], source), record_key
         """,
         code=code,
         is_conformed=key is not None,
@@ -479,7 +490,9 @@ def _fields(
 
 
 def _list_source(connection: duckdb.DuckDBPyConnection, table: str) -> str | None:
-    (row,) = _rows(connection, f"SELECT any_value(source) AS source FROM one.{table}")
+    """Whose list it is; beside a payment platform's another source's payments at the counter may stand."""
+    first = f"source <> '{PLATFORM}', source"
+    (row,) = _rows(connection, f"SELECT string_agg(DISTINCT source, ', ' ORDER BY {first}) AS source FROM one.{table}")
     source: str | None = row["source"]
     return source
 
@@ -492,12 +505,15 @@ def _field(
     listed: Mapping[str, str | None],
 ) -> Field:
     fact = FACTS.get(name)
+    is_platform = name in _PAID and (listed[_PAID[0]] or "").startswith(PLATFORM)
     if fact is not None and claim_column(fact) in CORE_CLAIM.column_names:
-        return _believed_field(name, vi, row, claims, fact)
+        field = _believed_field(name, vi, row, claims, fact)
+        return replace(field, source=PLATFORM, why=_PLATFORM_VI) if is_platform else field
     source, why = None, "tính ra từ các dữ kiện khác"
     if name in listed:
         source = listed[name]
         why = f"theo danh sách của nguồn {source}" if source else "không nguồn nào có danh sách"
+        why = _PLATFORM_VI if is_platform else why
     elif fact is not None:
         why = f"chỉ nguồn {', '.join(fact.order)} nói điều này"
         source = fact.order[0] if row["in_messages"] else None

@@ -168,8 +168,10 @@ def _dossier_rows() -> _Rows:
             _HELD
             | _DIMENSIONS
             | {"payment_no": 1, "amount_vnd": 50_000, "method": "online", "is_settled": True, "is_online": True}
-            | {"paid_on": date(2026, 1, 6)},
-            _HELD | _DIMENSIONS | {"payment_no": 2, "amount_vnd": 0, "is_settled": False, "is_online": False},
+            | {"paid_on": date(2026, 1, 6), "source": "payments"},
+            _HELD
+            | _DIMENSIONS
+            | {"payment_no": 2, "amount_vnd": 0, "is_settled": False, "is_online": False, "source": "onestop"},
         ],
         "core_step": [
             _HELD | {"step_no": 1, "acted_at": _RESOLVED, "status_code": 9, "started_at": _RECEIVED},

@@ -176,7 +176,8 @@ CORE_DOSSIER = Table(
             type=FLAG,
             nullable=False,
             vi="Thanh toán trực tuyến",
-            en="DuocThanhToanTrucTuyen is 1 or 2; where no message says it: a settled online payment",
+            en="DuocThanhToanTrucTuyen is 1 or 2; where no message says it, or a payment platform knows the "
+            "dossier: a settled online payment",
         ),
         Column(
             name="transaction_count",
@@ -366,9 +367,22 @@ CORE_PAYMENT = Table(
     sort=("dossier_key", "payment_no"),
     columns=(
         DOSSIER_KEY,
-        Column(name="payment_no", type=COUNT, nullable=False, vi="Số thứ tự", en="Position in the source's list"),
+        Column(
+            name="payment_no",
+            type=COUNT,
+            nullable=False,
+            vi="Số thứ tự",
+            en="Position in the source's list; transactions of a payment platform come first",
+        ),
         LAKE_MONTH,
-        SOURCE,
+        Column(
+            name="source",
+            type=TEXT,
+            nullable=False,
+            values=("onestop", "portal", "payments"),
+            vi="Nguồn",
+            en="Source that said it; payments: a payment platform, which decides about online payments",
+        ),
         *DIMENSIONS,
         Column(name="amount_vnd", type=VND, nullable=False, unit="VND", vi="Số tiền", en="Amount asked"),
         Column(

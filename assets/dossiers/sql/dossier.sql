@@ -57,7 +57,8 @@ WITH component AS (
 payment AS (
     SELECT dossier_key, count(*) FILTER (WHERE is_settled) AS transaction_count,
         count(*) FILTER (WHERE is_online) AS online_transaction_count,
-        min(paid_at) FILTER (WHERE is_settled) AS paid_at
+        min(paid_at) FILTER (WHERE is_settled) AS paid_at,
+        bool_or(source = 'payments') AS is_known_to_platform
     FROM new_payment GROUP BY dossier_key
 ),
 step AS (SELECT dossier_key, count(*) AS step_count FROM new_step GROUP BY dossier_key),
@@ -106,8 +107,10 @@ SELECT
     coalesce(step.step_count, 0) > 0 AS is_processed_online,
     len(coalesce(s.fees, [])) > 0 AND coalesce(list_sum(s.fees), 0) = 0 AS is_fee_waived,
     coalesce(list_max(s.fees), 0) > 0 AS has_fee_amount,
-    -- The message's flag decides where a message carries it (formula 3.6); without one, the payments do.
-    CASE WHEN s.paid_online_code IS NOT NULL THEN s.paid_online_code IN (1, 2)
+    -- Who saw the money decides: a payment platform that knows the dossier. Else the message's flag where a message
+    -- carries it (formula 3.6); without one, the payments do.
+    CASE WHEN s.paid_online_code IS NOT NULL AND NOT coalesce(pay.is_known_to_platform, false)
+        THEN s.paid_online_code IN (1, 2)
         ELSE coalesce(pay.online_transaction_count, 0) > 0 END AS is_paid_online,
     coalesce(pay.transaction_count, 0) AS transaction_count,
     coalesce(pay.online_transaction_count, 0) AS online_transaction_count,

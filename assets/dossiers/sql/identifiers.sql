@@ -26,5 +26,8 @@ FROM (
     SELECT source, record_key, 'national_code', dossier_code(national_code) FROM newest_profiled
     UNION ALL
     SELECT source, record_key, 'reference_uid', 'uid:' || said(reference_uid) FROM newest_profiled
+    UNION ALL
+    -- A transaction reaches its dossier and is reached by it, but ties nothing together (transactions.sql).
+    SELECT source, record_key, 'payment', dossier_code(dossier_code) FROM newest_payments
 )
 WHERE identifier IS NOT NULL;

@@ -26,16 +26,41 @@ FROM sides AS s, LATERAL (
     SELECT unnest(s.components) AS c, unnest(range(1, len(s.components) + 1)) AS component_no
 ) AS u;
 
+-- A payment platform decides about online payments, and about any other method that it tells of, for the dossiers
+-- that it knows. What it cannot see (cash, a transfer at the counter) stays as the believed source settled it.
 CREATE OR REPLACE TEMP TABLE new_payment AS
-SELECT s.dossier_key, u.payment_no, s.payments_source AS source, u.p.amount_vnd,
-    CASE WHEN u.p.is_settled THEN m.value END AS method,
-    u.p.is_settled AND u.p.amount_vnd > 0 AS is_settled,
-    u.p.is_settled AND u.p.amount_vnd > 0 AND m.value = 'online' AS is_online,
-    CASE WHEN u.p.is_settled THEN u.p.paid_at END AS paid_at
-FROM sides AS s, LATERAL (
-    SELECT unnest(s.payments) AS p, unnest(range(1, len(s.payments) + 1)) AS payment_no
-) AS u
-LEFT JOIN code_map AS m ON m.source = s.payments_source AND m.kind = 'payment_method' AND m.code = u.p.method;
+WITH line AS (
+    SELECT s.dossier_key, u.payment_no, s.payments_source AS source, u.p.amount_vnd, m.value AS method,
+        u.p.is_settled, u.p.paid_at
+    FROM sides AS s, LATERAL (
+        SELECT unnest(s.payments) AS p, unnest(range(1, len(s.payments) + 1)) AS payment_no
+    ) AS u
+    LEFT JOIN code_map AS m ON m.source = s.payments_source AND m.kind = 'payment_method' AND m.code = u.p.method
+),
+known AS (
+    SELECT dossier_key, 'payments' AS source, amount_vnd, method, is_settled, paid_at, NULL AS place, reference
+    FROM platform_payment
+    UNION ALL
+    SELECT l.dossier_key, l.source, l.amount_vnd, l.method, l.is_settled, l.paid_at, l.payment_no, NULL
+    FROM line AS l SEMI JOIN platform_payment USING (dossier_key)
+    WHERE l.is_settled AND l.method <> 'online' AND NOT EXISTS (
+        SELECT 1 FROM platform_payment AS p WHERE p.dossier_key = l.dossier_key AND p.method = l.method
+    )
+),
+told AS (
+    SELECT * FROM line ANTI JOIN platform_payment USING (dossier_key)
+    UNION ALL BY NAME
+    SELECT * EXCLUDE (place, reference), row_number() OVER (
+        PARTITION BY dossier_key ORDER BY place NULLS FIRST, paid_at NULLS LAST, reference
+    ) AS payment_no
+    FROM known
+)
+SELECT dossier_key, payment_no, source, amount_vnd,
+    CASE WHEN is_settled THEN method END AS method,
+    is_settled AND amount_vnd > 0 AS is_settled,
+    is_settled AND amount_vnd > 0 AND method = 'online' AS is_online,
+    CASE WHEN is_settled THEN paid_at END AS paid_at
+FROM told;
 
 CREATE OR REPLACE TEMP TABLE new_supplement AS
 SELECT s.dossier_key, row_number() OVER (PARTITION BY s.dossier_key ORDER BY u.x.requested_at, u.x.answered_at)

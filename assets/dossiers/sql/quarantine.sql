@@ -5,7 +5,8 @@ SELECT 'portal' AS source, record_key, content_hash FROM newest_portal
 UNION ALL SELECT 'onestop', record_key, content_hash FROM newest_onestop
 UNION ALL SELECT 'messages', record_key, content_hash FROM newest_messages
 UNION ALL SELECT 'progress', record_key, content_hash FROM newest_progress
-UNION ALL SELECT source, record_key, content_hash FROM newest_profiled;
+UNION ALL SELECT source, record_key, content_hash FROM newest_profiled
+UNION ALL SELECT source, record_key, content_hash FROM newest_payments;
 
 CREATE OR REPLACE TEMP TABLE quarantine_now AS
 SELECT {columns} FROM raw_quarantine
