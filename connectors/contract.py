@@ -15,7 +15,7 @@ import pyarrow as pa
 #: Column beside the wire columns: order in which records of a batch were seen.
 SEEN = "_seq"
 #: Counted up when `person_fields` decides otherwise, so that what was set aside is read again.
-PERSON_RULES = 1
+PERSON_RULES = 2
 
 
 @dataclass(frozen=True)

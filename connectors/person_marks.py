@@ -41,6 +41,10 @@ _PLACES = frozenset({
     "phuong", "xa", "quan", "huyen", "tinh", "pho", "tran", "duong", "truong", "hoc", "thcs", "thpt", "non", "vien",
     "buon", "thon", "p", "x", "tp", "tt",
 })
+#: Of these, what is the end of a place's word is told from the end of a role's ("chuyên viên", "hiệu trưởng") by its
+#: marks or, where there are none, by the word before.
+_PLACES_AFTER = {"viên": {"cong"}, "vien": {"cong", "benh", "hoc"}}
+_ROLES_AFTER = {"truong": {"hieu", "to", "doi", "thon"}}
 # fmt: on
 
 
@@ -113,4 +117,9 @@ def accentless(word: str) -> str:
 
 
 def _follows_a_place(words: list[str], index: int) -> bool:
-    return index > 0 and accentless(words[index - 1]) in _PLACES
+    if index == 0 or accentless(words[index - 1]) not in _PLACES:
+        return False
+    word, before = words[index - 1].casefold(), accentless(words[index - 2]) if index > 1 else ""
+    if word in _PLACES_AFTER:
+        return before in _PLACES_AFTER[word]
+    return word != "trưởng" and before not in _ROLES_AFTER.get(word, ())
