@@ -271,9 +271,13 @@ def test_codes_without_a_meaning_stop_their_own_transaction_and_nothing_else(tmp
         transaction("T2", CODE, MaGiaoDich="VI-LA"),
         transaction("T3", CODE, MaGiaoDich="VI-LA", TrangThai="Chờ thanh toán", MaLoi=""),
         transaction("T4", CODE, MaGiaoDich="NH", MaLoi="05"),
+        transaction("T5", OTHER, MaGiaoDich="VI-LA", TrangThai="Hủy thanh toán", MaLoi=""),
     ]
     world.drop("1.csv", rows)
-    result = world.night(onestop=[onestop("o1", code=CODE)])
+    paid = {"fees": [{"id": "f", "amount": 50000.0, "paid": 50000.0}], "paymentMethodName": "VNPT Pay"}
+    result = world.night(onestop=[onestop("o1", code=CODE), onestop("o2", code=OTHER, **paid)])
+    # By whatever means the platform's request was to be paid: what is online is for the platform to say.
+    assert [(row["source"], row["is_online"]) for row in world.payments(OTHER)] == [("payments", False)]
     assert [row["is_settled"] for row in world.payments(CODE)] == [True, False]
     assert [(key, reason) for _, key, reason, _ in world.quarantine()] == [
         (f"{SOURCE}:T2", "unmapped_payment_method"),
