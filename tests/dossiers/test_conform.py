@@ -212,6 +212,7 @@ def test_only_the_months_touched_are_rewritten_and_the_sums_close(world: World) 
     ("records", "reason", "names"),
     [
         ({"onestop": [onestop("a1", dossierStatusId=77)]}, "unmapped_status", '"77"'),
+        ({"onestop": [onestop("a1", agencyCode="H15.99", agencyName="Sở Mới")]}, "unmapped_agency", '"H15.99"'),
         ({"onestop": [onestop("a1", agencyCode="H15.99", agencyName="Sở Mới")]}, "unmapped_agency", '"Sở Mới"'),
         ({"onestop": [onestop("a1", applyMethodId=9)]}, "unmapped_channel", '"9"'),
         ({"onestop": [onestop("a1", procedureLevel="Mức 5")]}, "unmapped_service_level", '"Mức 5"'),

@@ -9,6 +9,7 @@ SELECT
     CAST(NULL AS VARCHAR) AS reference_uid,
     agency_key(DonViXuLy) AS agency,
     DonViXuLy AS agency_said,
+    CAST(NULL AS VARCHAR) AS agency_name,
     procedure_code(MaTTHC) AS procedure_code,
     coalesce(trim(TrangThaiHoSo), '') AS status,
     coalesce(trim(KenhThucHien), '') AS channel,

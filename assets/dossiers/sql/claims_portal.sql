@@ -11,6 +11,7 @@ SELECT
     said(referenceUid) AS reference_uid,
     agency_key(govAgencyCode) AS agency,
     govAgencyCode AS agency_said,
+    said(govAgencyName) AS agency_name,
     procedure_code(serviceCode) AS procedure_code,
     coalesce(trim(dossierStatus), '') AS status,
     CASE WHEN truthy(online) THEN 'online' WHEN try_cast(fromViaPostal AS INTEGER) > 0 THEN 'post' ELSE 'direct' END

@@ -37,6 +37,7 @@ FROM (
     UNION ALL
     SELECT source, record_key, 'unmapped_agency', 'agency', agency_said, 'đơn vị',
         'thêm một dòng vào bảng đơn vị (agencies) của tỉnh'
+            || coalesce('; hồ sơ ghi tên "' || agency_name || '"', '')
     FROM claims WHERE unit_code IS NULL
     UNION ALL
     SELECT source, record_key, 'unmapped_channel', 'channel', channel, 'kênh thực hiện',
