@@ -10,6 +10,7 @@ import yaml
 
 from connectors.catalogue_files import CatalogueFileSettings
 from connectors.settings import MessageLogSettings
+from connectors.units import UnitFileSettings
 from orchestration.settings import ConfigurationError, Home, load_province, province_path
 
 GOOD = Path(__file__).parents[2] / "provinces" / "dak-lak.yaml"
@@ -47,6 +48,13 @@ def _province(folder: Path, **changes: Any) -> Path:
         ({"office_hours": []}, "office_hours"),
         ({"catalogue": [{"kind": "npsp-log", "folder": "x"}]}, "catalogue.0"),
         ({"catalogue": [{"kind": "catalogue-file", "path": "x", "sheets": 1}]}, "catalogue.0.catalogue-file.sheets"),
+        ({"units": [{"kind": "units-file", "source": "cong", "path": "x"}]}, "units"),
+        ({"units": [{"kind": "units-file", "source": "portal", "path": "x"}] * 2}, "units"),
+        (
+            {"units": [{"kind": "units-file", "source": "portal", "path": "x", "dossiers_say": "id"}]},
+            "units.0.units-file.dossiers_say",
+        ),
+        ({"units_every_days": 0}, "units_every_days"),
         ({"observation_sources": {"hai-long": {"url": "khao-sat"}}}, "observation_sources.hai-long.url"),
         ({"evaluation": {}}, "evaluation.root_department_id"),
     ],
@@ -90,21 +98,30 @@ def test_what_comes_in_from_outside_lies_below_the_home_or_where_it_is_said(tmp_
     assert relative.observations == tmp_path / "observations"
     (file,) = [each for each in relative.catalogue if isinstance(each, CatalogueFileSettings)]
     assert file.path == tmp_path / "sandbox" / "catalogue.csv"
-    given = {"observations": "/srv/so-lieu", "catalogue": [{"kind": "catalogue-file", "path": "/srv/danh-muc.xlsx"}]}
+    given = {
+        "observations": "/srv/so-lieu",
+        "catalogue": [{"kind": "catalogue-file", "path": "/srv/danh-muc.xlsx"}],
+        "units": [
+            {"kind": "units-file", "source": "portal", "path": "danh-ba.xlsx"},
+            {"kind": "units-file", "source": "onestop", "path": "/srv/danh-ba.csv"},
+        ],
+    }
     absolute = load_province(_province(tmp_path, **given), home=home)
     assert absolute.observations == Path("/srv/so-lieu")
     (file,) = [each for each in absolute.catalogue if isinstance(each, CatalogueFileSettings)]
     assert file.path == Path("/srv/danh-muc.xlsx")
+    files = [each.path for each in absolute.units if isinstance(each, UnitFileSettings)]
+    assert files == [tmp_path / "danh-ba.xlsx", Path("/srv/danh-ba.csv")]
 
 
 def test_what_is_not_configured_is_not_read(tmp_path: Path) -> None:
     content = yaml.safe_load(_province(tmp_path).read_text(encoding="utf-8"))
-    for name in ("calendar", "office_hours", "sectors", "observations", "catalogue"):
+    for name in ("calendar", "office_hours", "sectors", "observations", "catalogue", "units"):
         del content[name]
     (tmp_path / "it.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     least = load_province(tmp_path / "it.yaml", home=Home.from_environment({"THUOCDO_HOME": str(tmp_path)}))
     assert (least.calendar, least.sectors, least.observations, least.evaluation) == (None, None, None, None)
-    assert (least.catalogue, dict(least.observation_sources)) == ((), {})
+    assert (least.catalogue, least.units, dict(least.observation_sources)) == ((), (), {})
 
 
 def test_an_absolute_message_folder_stays(tmp_path: Path) -> None:
