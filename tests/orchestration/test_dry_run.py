@@ -13,9 +13,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from typer.testing import CliRunner
 
+from assets.dossiers.directory import settings_key
 from assets.raw.extraction import extract
 from connectors.manners import ZONE
 from connectors.settings import HttpManners
+from connectors.units import UnitFileSettings
 from orchestration.cli import app
 from orchestration.commands.dry_run import Asked, lines, plan
 from orchestration.settings import Home, Province, load_province
@@ -179,6 +181,20 @@ def test_nothing_is_written_and_no_secret_is_needed(home: Home) -> None:
     assert not home.root.exists()
     assert found.first == date(2026, 9, 1)
     assert found.last == LAST
+
+
+def test_a_directory_is_one_call_when_it_is_due_and_none_where_it_is_a_file(home: Home) -> None:
+    loaded = province("http://127.0.0.1:9", home)
+    (service,) = loaded.units
+    file = UnitFileSettings(kind="units-file", source="portal", path=home.root / "danh-ba.xlsx")
+    loaded = loaded.model_copy(update={"units": (service, file)})
+    asked = planned(home, loaded)
+    assert [str(call) for call in asked["units.0"].calls or ()] == ["POST /share"]
+    assert asked["units.1"].calls == ()
+    home.root.mkdir()
+    at = {"on": "2026-10-25"}
+    Database.open(home.database_url).move_cursor("units", settings_key(service), at, lake_version=0)
+    assert planned(home, loaded)["units.0"].calls == ()  # six days ago, and it is asked every seven
 
 
 def test_the_plan_is_told_with_pace_hours_and_minutes(home: Home) -> None:

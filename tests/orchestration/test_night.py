@@ -7,7 +7,7 @@ publication in one Dagster run. The numbers themselves are tested where they are
 from __future__ import annotations
 
 import fcntl
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -17,10 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.settings import Home
+from sandbox import directory
+from sandbox.population import DEFAULT_CLOCK
 from sandbox.server import RunningSandbox
+from sandbox.territory import territory
 from tests.orchestration.conftest import START_ON, Command
 from tests.persons import PERSON, readable
 from warehouse.database import Database
+from warehouse.lake import Lake
+from warehouse.tables import CORE_AGENCY
 
 LAST = "2026-10-31"
 
@@ -60,6 +65,21 @@ def test_the_publication_is_as_of_the_end_of_the_last_day(served: RunningSandbox
     as_of = pc.unique(pq.read_table(file, columns=["as_of"])["as_of"]).to_pylist()
     assert as_of == [datetime(2026, 10, 31, 17, tzinfo=UTC)]  # midnight in Vietnam
     assert thuocdo("verify").returncode == 0
+
+
+@pytest.mark.usefixtures("first_night")
+def test_the_one_stops_codes_have_their_names_and_units(served: RunningSandbox) -> None:
+    """Mọi mã trong danh bạ, tên đúng như tỉnh mẫu; chỉ hai cơ quan không phải đơn vị của tỉnh là chưa gắn."""
+    rows = Lake(_home(served).lake).read(CORE_AGENCY).to_pylist()
+    assert {row["agency"]: row["name"] for row in rows} == directory.truth(DEFAULT_CLOCK.date())
+    units = {unit.onestop: unit.code for unit in territory().units}
+    assert {row["agency"]: row["unit_code"] for row in rows} == {
+        row["agency"]: units.get(row["agency"]) for row in rows
+    }
+    assert sum(row["unit_code"] is None for row in rows) == 2
+    assert {(row["source"], row["first_listed_on"], row["last_listed_on"]) for row in rows} == {
+        ("onestop", date(2026, 10, 31), None)
+    }
 
 
 def test_nobody_is_written_anywhere(first_night: str, served: RunningSandbox) -> None:
