@@ -126,6 +126,7 @@ def requests_table(server: Server) -> sa.Table:
     return table
 
 
+@pytest.mark.parametrize("server", ["postgresql", pytest.param("mariadb", marks=pytest.mark.slow)], indirect=True)
 def test_the_three_kinds_tell_the_same_of_a_transaction(
     server: Server, page: tuple[str, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
