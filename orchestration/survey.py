@@ -26,7 +26,7 @@ from connectors.profiled import DATES, LISTS, SCHEMA, Profile, Subject, instant_
 from connectors.rest_map import mapped
 from connectors.rest_profile import RestProfile
 from expectations.wording import count_vi
-from warehouse.lake import connect
+from warehouse.lake import session
 
 #: Records that are shown one by one, and codes that are listed of each kind.
 SHOWN = 3
@@ -138,11 +138,11 @@ def _plain(text: str) -> str:
 
 def survey(sample: pa.Table, system: Profiled, *, agencies: pa.Table, codes: pa.Table, procedures: pa.Table) -> Survey:
     """Look a sample (columns of the contract) over by the province's tables and the known procedures."""
-    connection = connect()
+    connection = session()
     connection.execute(resources.files("assets.dossiers").joinpath("sql/macros.sql").read_text(encoding="utf-8"))
     for name, table in {"sample": sample, "agencies_said": agencies, "codes_said": codes, "known": procedures}.items():
         connection.register(name, table)
-    connection.execute("CREATE TABLE code_map (source VARCHAR, kind VARCHAR, code VARCHAR, value VARCHAR)")
+    connection.execute("CREATE TEMP TABLE code_map (source VARCHAR, kind VARCHAR, code VARCHAR, value VARCHAR)")
     system.register_codes(connection)
     return Survey(
         rows=sample.num_rows,

@@ -10,13 +10,15 @@ DuckDB's own Parquet reader is the fastest way over them (docs/decisions/).
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import reduce
+from functools import cache, reduce
 from operator import xor
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -227,10 +229,11 @@ class Lake:
         return _readable(opened, opened.file_uris(file_pruning_predicate=[(table.partition, "in", wanted)]))
 
     def connect(self, *tables: Table, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection (UTC, no progress bar) with one view per table, pinned to its version now."""
-        connection = connection or connect()
+        """A DuckDB session with one temporary view per table, pinned to its version now."""
+        connection = connection or session()
         for table in tables:
-            connection.execute(f'CREATE OR REPLACE VIEW "{table.name}" AS SELECT * FROM {self.relation_sql(table)}')
+            view = f'CREATE OR REPLACE TEMP VIEW "{table.name}" AS SELECT * FROM {self.relation_sql(table)}'
+            connection.execute(view)
         return connection
 
     def read(self, table: Table) -> pa.Table:
@@ -277,7 +280,7 @@ class Lake:
     def _counted_digests(self, table: Table, opened: DeltaTable, files: Collection[str]) -> dict[str, list[int]]:
         relation = self._relation(table, opened, files, also="filename")
         row = ", ".join(f'"{name}"' for name in table.column_names)
-        counted = connect().sql(
+        counted = session().sql(
             f"SELECT filename, count(*), bit_xor(h), sum(h % 1000000007) "
             f"FROM (SELECT filename, hash(row({row})) AS h FROM {relation}) GROUP BY filename"
         )
@@ -334,12 +337,34 @@ def _readable(opened: DeltaTable, uris: Iterable[str]) -> list[str]:
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """A fresh in-memory DuckDB connection: UTC, quiet, no extension downloads."""
+    """A DuckDB instance of its own (UTC, quiet, no extension downloads), for what sets its memory or makes schemas."""
     connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET autoinstall_known_extensions = false")
-    connection.execute("SET enable_progress_bar = false")
     objects.lend(connection)
+    return _quiet(connection)
+
+
+def session() -> duckdb.DuckDBPyConnection:
+    """A session of the process's one DuckDB instance: as `connect`, in a hundredth of the time.
+
+    Whoever works in it makes temporary objects only, which no other session sees, and sets nothing.
+    """
+    return _quiet(_instance(os.getpid(), objects.lent()).cursor())
+
+
+@cache
+def _instance(process: int, lent: object) -> duckdb.DuckDBPyConnection:  # noqa: ARG001  what it is remembered by
+    # A child that was forked has none of its parent's threads, so that it must not use its instance.
+    return connect()
+
+
+# What is still open when the interpreter ends is told on standard error as a leak of the binding.
+atexit.register(_instance.cache_clear)
+
+
+def _quiet(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
     return connection
 
 

@@ -153,10 +153,15 @@ def _client(endpoint: str, region: str) -> pafs.FileSystem:
     return pafs.S3FileSystem(**options)
 
 
+def lent() -> tuple[str, str] | None:
+    """The endpoint and region whose s3:// files `lend` lets DuckDB read; None where the process has no bucket."""
+    return _place(os.environ) if _expected else None
+
+
 def lend(connection: duckdb.DuckDBPyConnection) -> None:
     """Let a DuckDB connection read s3:// files, when this process works with a bucket; nothing otherwise."""
-    if _expected:
-        connection.register_filesystem(_for_duckdb(*_place(os.environ)))
+    if place := lent():
+        connection.register_filesystem(_for_duckdb(*place))
 
 
 @cache

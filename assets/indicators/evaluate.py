@@ -19,7 +19,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from assets.indicators.definitions import Definition, bind
-from warehouse.lake import Lake, connect
+from warehouse.lake import Lake, session
 from warehouse.tables import CORE_SUCCESSION, CORE_UNIT, OUT_INDICATOR, PERIODS
 
 #: What counts are kept apart by; everything above is a sum over these.
@@ -222,7 +222,7 @@ def roll_up(
     With boundaries `now`, communes of today also have what the old communes on their territory did,
     where `succession` leaves no doubt.
     """
-    connection = connect()
+    connection = session()
     connection.register("unit", units)
     connection.register("succession", succession)
     connection.register("long_count", _long(counts, columns_of(definitions)))
@@ -236,7 +236,7 @@ def roll_up(
 
 def _long(counts: pa.Table, columns: Sequence[CountColumn]) -> pa.Table:
     """One row per grain and pair of counts instead of two columns per pair; nothing counted, no row."""
-    connection: duckdb.DuckDBPyConnection = connect()
+    connection: duckdb.DuckDBPyConnection = session()
     connection.register("counts", counts)
     parts = " UNION ALL ".join(
         f"SELECT unit_code, unit_level, month, {column.definition} AS definition, "

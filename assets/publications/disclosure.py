@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from assets.publications.suppression import EXEMPT_VERSIONS, STOCKS
-from warehouse.lake import connect
+from warehouse.lake import session
 from warehouse.tables.statistic import PUBLIC_FAMILIES
 
 _PLACE_AND_PERIOD = "scope, level, unit_code, {sector} AS sector, period, period_start"
@@ -62,7 +62,7 @@ def disclosed(
     taken as found, and the sums are tried again until none finds more. A member may be missing by being withheld or
     by being left out. Found ones count when they are small, or were withheld.
     """
-    connection = connect()
+    connection = session()
     connection.register("rows_public", rows_public)
     connection.register("rows_true", rows_true)
     kept = sorted(set(exempt))

@@ -1,9 +1,9 @@
 -- The dossier statistics table: flows and stocks of every unit, sector and month, then sums.
 -- Dossiers are read once. Months are whole numbers (12 * year + month - 1), so that a dossier becomes at most
 -- a handful of events; what is open at the end of a month is the running sum of what began less what ended.
-CREATE OR REPLACE MACRO month_of(day) AS CAST(12 * year(day) + month(day) - 1 AS INTEGER);
-CREATE OR REPLACE MACRO first_day(number) AS make_date(CAST(number // 12 AS INTEGER), CAST(number % 12 + 1 AS INTEGER), 1);
-CREATE OR REPLACE MACRO vietnam_day(instant) AS CAST(timezone('Asia/Ho_Chi_Minh', instant) AS DATE);
+CREATE OR REPLACE TEMP MACRO month_of(day) AS CAST(12 * year(day) + month(day) - 1 AS INTEGER);
+CREATE OR REPLACE TEMP MACRO first_day(number) AS make_date(CAST(number // 12 AS INTEGER), CAST(number % 12 + 1 AS INTEGER), 1);
+CREATE OR REPLACE TEMP MACRO vietnam_day(instant) AS CAST(timezone('Asia/Ho_Chi_Minh', instant) AS DATE);
 
 CREATE OR REPLACE TEMP TABLE bound AS
 SELECT month_of($start_on::DATE) AS first_month,

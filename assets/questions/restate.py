@@ -25,7 +25,7 @@ from assets.indicators.evaluate import evaluate
 from assets.periods import Period
 from assets.questions.decisions import Judgement, Part, Question
 from assets.questions.memberships import membership_sql
-from warehouse.lake import Lake, connect
+from warehouse.lake import Lake, connect, session
 from warehouse.schema import INSTANT, Table
 from warehouse.tables import CORE_CROSSWALK, CORE_DOSSIER, CORE_PAYMENT, OUT_INDICATOR
 
@@ -185,7 +185,7 @@ class _Subject:
 
     def figures(self, rows: pa.Table) -> _Figures:
         """The figures of this subject among `out_indicator` rows."""
-        connection = connect()
+        connection = session()
         connection.register("indicator_rows", rows)
         found = connection.execute(
             "SELECT indicator, version, numerator, denominator, rate FROM indicator_rows "

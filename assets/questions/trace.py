@@ -23,7 +23,7 @@ from assets.indicators.definitions import Definition
 from assets.questions.decisions import Judgement, Question, said
 from assets.questions.past import PastLake
 from assets.raw.tables import payments_table, profiled_table
-from warehouse.lake import Lake
+from warehouse.lake import Lake, connect
 from warehouse.schema import Table
 from warehouse.tables import (
     CORE_CLAIM,
@@ -260,7 +260,8 @@ def trace(lake: Lake, code: str, *, definitions: Sequence[Definition], as_of: da
     Raises `UnknownDossierError` or `AmbiguousCodeError`.
     """
     profiled = _profiled(lake)
-    connection = lake.connect(*_OWN, *RAW_BY_SOURCE.values(), *profiled.values(), RAW_QUARANTINE, CORE_PROCEDURE)
+    read = (*_OWN, *RAW_BY_SOURCE.values(), *profiled.values(), RAW_QUARANTINE, CORE_PROCEDURE)
+    connection = lake.connect(*read, connection=connect())
     connection.execute(resources.files("assets.dossiers").joinpath("sql/macros.sql").read_text(encoding="utf-8"))
     key, also = _found(connection, code)
     _take(connection, key)

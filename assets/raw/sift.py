@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from connectors.contract import SEEN, RecordContract
 from connectors.person_fields import MASK, without_persons
 from connectors.protocol import Part
-from warehouse.lake import Lake, connect
+from warehouse.lake import Lake, session
 from warehouse.schema import Table
 
 #: Beside the wire columns: the first field that holds what only a person has. In place of a clause's number.
@@ -141,7 +141,7 @@ def versions(records: pa.Table, table: Table, *, night: str, at: datetime) -> pa
     What further calls filled in was not seen by `sift`: there, too, a person is replaced by a length.
     """
     records, _ = without_persons(records)
-    connection = connect()
+    connection = session()
     connection.register("records", records)
     names = ", ".join(f'"{name}"' for name in table.column_names if name not in _STAMPED)
     stamps = "$1 + to_microseconds(version - 1) AS extracted_at, $2 AS night, false AS is_gone"

@@ -27,7 +27,7 @@ from typing import Any
 import pyarrow as pa
 
 from assets.scorecards.sets import ScoreSet
-from warehouse.lake import connect
+from warehouse.lake import session
 from warehouse.tables.out import OUT_INDICATOR
 from warehouse.tables.score import OUT_SCORE, OUT_SCORE_TOTAL, TOTAL
 
@@ -80,7 +80,7 @@ def score(indicators: pa.Table, scoring: ScoreSet, *, as_of: datetime) -> Scored
 
 def counts_of(indicators: pa.Table, scoring: ScoreSet) -> pa.Table:
     """The counts of each component, from the first of its sources that knows; rows of `COUNTS`."""
-    connection = connect()
+    connection = session()
     connection.register("indicator", indicators)
     connection.register("component", _components(scoring))
     sources, extras = _sources(scoring)
@@ -93,7 +93,7 @@ def counts_of(indicators: pa.Table, scoring: ScoreSet) -> pa.Table:
 
 def score_counts(counts: pa.Table, scoring: ScoreSet, *, as_of: datetime) -> Scored:
     """Score rows of `COUNTS`; every component of the set is answered for every subject."""
-    connection = connect()
+    connection = session()
     connection.register("counts", counts)
     connection.register("component", _components(scoring))
     scored = connection.sql(_query("score.sql")).to_arrow_table()

@@ -46,7 +46,7 @@ import pyarrow.compute as pc
 
 from expectations.targets import ALL_LEVELS, WHOLE, Target
 from expectations.wording import REASON_VI
-from warehouse.lake import connect
+from warehouse.lake import session
 from warehouse.reference import FIRST_TWO_TIER_DAY, LAST_DISTRICT_DAY
 from warehouse.tables import LEVELS, OUT_INDICATOR, OUT_VERDICT
 
@@ -115,7 +115,7 @@ def judge(
     """
     today = _local_day(as_of)
     measured = indicators.filter(pc.field("boundaries") == "then")
-    connection = connect()
+    connection = session()
     connection.register("measured", measured)
     connection.register("target", _target_table(targets))
     connection.register("unit", units)

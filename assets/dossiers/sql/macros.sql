@@ -1,19 +1,19 @@
 -- How the sources write things, said once. Instants come out in UTC; text that does not parse comes
 -- out null (the record contract has already kept such records out, see assets/raw).
-CREATE OR REPLACE MACRO said(text) AS nullif(trim(text), '');
-CREATE OR REPLACE MACRO local_time(text, format, zone) AS timezone(zone, try_strptime(said(text), format));
+CREATE OR REPLACE TEMP MACRO said(text) AS nullif(trim(text), '');
+CREATE OR REPLACE TEMP MACRO local_time(text, format, zone) AS timezone(zone, try_strptime(said(text), format));
 -- iGate: ISO with +0700 and +0000 side by side (systems 4.1), so the offset is read, not assumed.
-CREATE OR REPLACE MACRO offset_time(text) AS try_strptime(said(text), '%Y-%m-%dT%H:%M:%S.%g%z');
-CREATE OR REPLACE MACRO truthy(text) AS lower(trim(text)) IN ('true', '1');
+CREATE OR REPLACE TEMP MACRO offset_time(text) AS try_strptime(said(text), '%Y-%m-%dT%H:%M:%S.%g%z');
+CREATE OR REPLACE TEMP MACRO truthy(text) AS lower(trim(text)) IN ('true', '1');
 -- A numbered flag: blank is 0, left out is unknown.
-CREATE OR REPLACE MACRO flag_code(text) AS
+CREATE OR REPLACE TEMP MACRO flag_code(text) AS
     CASE WHEN text IS NOT NULL THEN coalesce(try_cast(said(text) AS SMALLINT), CAST(0 AS SMALLINT)) END;
 -- Dossier codes: trimmed, upper case, one kind of dash (systems 5.3).
-CREATE OR REPLACE MACRO dossier_code(text) AS
+CREATE OR REPLACE TEMP MACRO dossier_code(text) AS
     said(upper(regexp_replace(regexp_replace(text, '[‐‑‒–—−]', '-', 'g'), '\s+', '', 'g')));
 -- 1.001612.000.00.00.H15 is a province's copy of 1.001612 (systems 5.4).
-CREATE OR REPLACE MACRO procedure_code(text) AS
+CREATE OR REPLACE TEMP MACRO procedure_code(text) AS
     coalesce(said(regexp_extract(trim(text), '^\d\.\d{6}')), said(text));
 -- Names as keys: NFC, one case, single spaces (an agency's name is all that a message carries).
-CREATE OR REPLACE MACRO agency_key(text) AS said(lower(regexp_replace(nfc_normalize(text), '\s+', ' ', 'g')));
-CREATE OR REPLACE MACRO vietnam_day(instant) AS CAST(timezone('Asia/Ho_Chi_Minh', instant) AS DATE);
+CREATE OR REPLACE TEMP MACRO agency_key(text) AS said(lower(regexp_replace(nfc_normalize(text), '\s+', ' ', 'g')));
+CREATE OR REPLACE TEMP MACRO vietnam_day(instant) AS CAST(timezone('Asia/Ho_Chi_Minh', instant) AS DATE);
