@@ -230,7 +230,8 @@ def authorised(send: Send, settings: IGateSettings) -> Send:
         grant="client_credentials",
         client_id=secret(settings.client_id_env),
         client_secret=secret(settings.client_secret_env),
-        keys=f"{settings.client_id_env} and {settings.client_secret_env}",
+        keys="client_id_env, client_secret_env",
+        hint=f"Check token_url and the variables {settings.client_id_env} and {settings.client_secret_env}",
         timeout_seconds=settings.manners.timeout_seconds,
     )
     return Ticketed(send, fetch, bearer, key="client_id_env")

@@ -150,6 +150,7 @@ def _token(
     if client_secret is not None and client_auth == "none":
         client_auth = "client_secret_basic"
 
+    keys = ", ".join(NEEDED[auth.kind][1:])
     return token_endpoint(
         str(access.token_url),
         grant=auth.kind,
@@ -158,7 +159,8 @@ def _token(
         client_auth=client_auth,
         scope=auth.scope,
         login=login,
-        keys=", ".join(NEEDED[auth.kind][1:]),
+        keys=keys,
+        hint=f"Check token_url and the variables that hold {keys}",
         timeout_seconds=timeout_seconds,
     )
 

@@ -93,12 +93,13 @@ def token_endpoint(
     client_id: str,
     client_secret: str | None,
     keys: str,
+    hint: str,
     timeout_seconds: float,
     client_auth: str = "client_secret_basic",
     scope: str | None = None,
     login: Mapping[str, str] | None = None,
 ) -> Callable[[], Awaitable[Ticket]]:
-    """Fetches tokens at `url` by `grant`; `keys` are the configuration keys that a refusal is told with.
+    """Fetches tokens at `url` by `grant`; `keys` and `hint` are what a refusal is told with.
 
     The fetch raises `Permanent` when the endpoint refuses (a wrong password is not tried again: accounts get
     locked) and `Transient` for what may pass; neither quotes what was sent.
@@ -114,7 +115,7 @@ def token_endpoint(
         )
         client.register_compliance_hook("access_token_response", _ensure_answered)
         async with client:
-            return _ticket(await _asked(client.fetch_token(url, grant_type=grant, **(login or {})), keys))
+            return _ticket(await _asked(client.fetch_token(url, grant_type=grant, **(login or {})), keys, hint))
 
     return fetch
 
@@ -131,16 +132,12 @@ def _ensure_answered(response: httpx.Response) -> httpx.Response:
     return response
 
 
-async def _asked(asking: Awaitable[Any], keys: str) -> Any:
+async def _asked(asking: Awaitable[Any], keys: str, hint: str) -> Any:
     """Await a token; what its endpoint can answer becomes one of our errors."""
     try:
         return await asking
     except OAuthError as error:
-        raise Permanent(
-            f"the token endpoint refused: {error.error}",
-            hint=f"Check token_url and the variables that hold {keys}",
-            key=keys,
-        ) from None
+        raise Permanent(f"the token endpoint refused: {error.error}", hint=hint, key=keys) from None
     except httpx.HTTPStatusError as error:
         raise Transient(f"the token endpoint answered HTTP {error.response.status_code}", key="token_url") from None
     except httpx.TransportError as error:
