@@ -298,6 +298,16 @@ def _dossier_clauses(profile: Profile) -> Iterable[Clause]:
     yield present("procedure_code", "mã thủ tục")
     yield present("agency", "mã đơn vị")
     yield present("status", "trạng thái")
+    for name, label in {"payments": "Số tiền thanh toán", "fees": "Phí, lệ phí"}.items():
+        yield _amounts(name, label)
+
+
+def _amounts(name: str, label: str) -> Clause:
+    """Every amount of a list is blank or a number that can be one of đồng."""
+    number = "abs(try_cast(trim(one.amount_vnd) AS DOUBLE)) < 1e15"
+    odd = f"[one FOR one IN {name} IF coalesce(trim(one.amount_vnd), '') <> '' AND NOT coalesce({number}, false)]"
+    told = f"{label} ({name}.amount_vnd) không phải số tiền"
+    return Clause(f"{name}_readable", f"coalesce(len({odd}), 0) = 0", (f"{name}.amount_vnd",), told)
 
 
 def is_there(value: Any) -> bool:

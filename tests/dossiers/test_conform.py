@@ -571,6 +571,13 @@ def test_a_fee_line_above_0_is_a_fee_amount(world: World) -> None:
     assert found == {"1": (True, False), "2": (False, True), "3": (False, False)}
 
 
+@pytest.mark.parametrize("amount", [1e30, float("nan"), float("inf"), None])
+def test_a_fee_that_is_no_amount_of_dong_ends_no_night(world: World, amount: float | None) -> None:
+    fees = [{"id": "f1", "amount": amount, "paid": amount}, {"id": "f2", "amount": 8000.0, "paid": 8000.0}]
+    world.night(onestop=[onestop("a1", code=CODE, fees=fees, paymentMethodName="VNPT Pay")])
+    assert [row["amount_vnd"] for row in world.lake.read(CORE_PAYMENT).to_pylist()] == [0, 8000]
+
+
 def test_a_code_without_a_meaning_is_told_on_the_first_night_it_comes(world: World) -> None:
     first = world.night(onestop=[onestop("a1", dossierStatusId=77), onestop("a2", dossierStatusId=77)])
     (told,) = first.new_codes

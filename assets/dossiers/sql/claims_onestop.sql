@@ -35,7 +35,7 @@ SELECT
     CAST(NULL AS BOOLEAN) AS has_result,
     [
         struct_pack(
-            amount_vnd := CAST(round(coalesce(f.amount, 0)) AS BIGINT),
+            amount_vnd := vnd(f.amount),
             method := coalesce(trim(paymentMethodName), ''),
             -- A refund puts paid back to 0 and so leaves every numerator.
             is_settled := coalesce(f.paid, 0) > 0 AND f.paid >= coalesce(f.amount, 0),
@@ -43,7 +43,7 @@ SELECT
         )
         FOR f IN fees
     ] AS payments,
-    [CAST(round(coalesce(f.amount, 0)) AS BIGINT) FOR f IN fees] AS fees,
+    [vnd(f.amount) FOR f IN fees] AS fees,
     CAST(NULL AS SMALLINT) AS paid_online_code,
     CAST(NULL AS BOOLEAN) AS is_vneid_verified,
     CAST(NULL AS VARCHAR[]) AS databases,

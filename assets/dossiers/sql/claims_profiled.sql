@@ -37,7 +37,7 @@ SELECT
     has_result,
     [
         struct_pack(
-            amount_vnd := CAST(round(coalesce(try_cast(said(p.amount_vnd) AS DOUBLE), 0)) AS BIGINT),
+            amount_vnd := vnd(try_cast(said(p.amount_vnd) AS DOUBLE)),
             method := '{system}:' || coalesce(trim(p.method), ''),
             -- A refund leaves every numerator, like a payment that was called off.
             is_settled := list_contains({settled}, coalesce(trim(p.state), '')),
@@ -45,7 +45,7 @@ SELECT
         )
         FOR p IN payments
     ] AS payments,
-    [CAST(round(coalesce(try_cast(said(f.amount_vnd) AS DOUBLE), 0)) AS BIGINT) FOR f IN fees] AS fees,
+    [vnd(try_cast(said(f.amount_vnd) AS DOUBLE)) FOR f IN fees] AS fees,
     flag_code(paid_online_code) AS paid_online_code,
     truthy(is_vneid_verified) AS is_vneid_verified,
     ['{system}:' || trim(d.code) FOR d IN databases] AS databases,

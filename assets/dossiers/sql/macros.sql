@@ -16,4 +16,6 @@ CREATE OR REPLACE TEMP MACRO procedure_code(text) AS
     coalesce(said(regexp_extract(trim(text), '^\d\.\d{6}')), said(text));
 -- Names as keys: NFC, one case, single spaces (an agency's name is all that a message carries).
 CREATE OR REPLACE TEMP MACRO agency_key(text) AS said(lower(regexp_replace(nfc_normalize(text), '\s+', ' ', 'g')));
+-- Whole đồng; nothing said is 0, and so is what no number of đồng can be (a fee of 1e30 must not end a night).
+CREATE OR REPLACE TEMP MACRO vnd(amount) AS coalesce(try_cast(round(amount) AS BIGINT), 0);
 CREATE OR REPLACE TEMP MACRO vietnam_day(instant) AS CAST(timezone('Asia/Ho_Chi_Minh', instant) AS DATE);

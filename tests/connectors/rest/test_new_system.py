@@ -274,6 +274,17 @@ def test_a_record_that_waits_in_quarantine_can_be_traced_too(connected: Connecte
     assert [held.reason for held in found.quarantine] == ["unmapped_status"]
 
 
+def test_an_amount_that_is_none_sets_its_dossier_aside_and_the_others_go_on(connected: Connected) -> None:
+    for number, dong in ((3, "1e30"), (4, "NaN"), (5, "mười nghìn")):
+        lines = [{"type": "fee", "dong": dong, "when": None}]
+        connected.moc.cases[number] = case(number + 1, money={"how": "bank", "state": "done", "lines": lines})
+    connected.home.read("n1", START, END)
+    connected.home.conform("n1")
+    told = {(row["record_key"], row["reason"]) for row in connected.home.quarantined()}
+    assert told == {(f"moc:m-{number}", "payments_readable") for number in (4, 5, 6)}
+    assert len(connected.home.rows(CORE_DOSSIER)) == 11
+
+
 def test_its_table_has_the_suite_that_all_profiled_tables_share(connected: Connected) -> None:
     connected.home.read("n1", START, END)
     table = profiled_table("moc")
