@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
 from itertools import takewhile
 from urllib.parse import urlsplit
 
@@ -88,9 +89,8 @@ def _is_name(run: list[str]) -> bool:
     In capitals or without accents too much else looks like two words of a name, so that three are needed.
     """
     is_bare = all(word.isascii() for word in run)
-    spelt = accentless if is_bare else str.casefold
-    spoken = [spelt(word) for word in run]
-    surnames, middles, others = ({spelt(word) for word in words} for words in (_SURNAMES, _MIDDLES, _NO_GIVEN_NAMES))
+    spoken = [(accentless if is_bare else str.casefold)(word) for word in run]
+    surnames, middles, others = _spellings(is_bare=is_bare)
     if len(run) < 2 or spoken[-1] in others:  # noqa: PLR2004  a name has two words at least
         return False
     if _LAST_SURNAMES.intersection(spoken):
@@ -99,6 +99,13 @@ def _is_name(run: list[str]) -> bool:
     return (spoken[0] in surnames and (is_whole or not (is_bare or run[0].isupper()))) or (
         is_whole and spoken[1] in middles
     )
+
+
+@cache
+def _spellings(*, is_bare: bool) -> tuple[frozenset[str], ...]:
+    """Surnames, middle names and what ends no name, in small letters; without marks for who writes none."""
+    spelt = accentless if is_bare else str.casefold
+    return tuple(frozenset(map(spelt, words)) for words in (_SURNAMES, _MIDDLES, _NO_GIVEN_NAMES))
 
 
 def _capitals(words: list[str]) -> list[str]:

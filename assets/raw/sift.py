@@ -133,6 +133,8 @@ def after(lake: Lake, table: Table, now: datetime) -> datetime:
 
 #: Columns of a raw table that storing fills.
 _STAMPED = frozenset({"extracted_at", "night", "is_gone"})
+#: Columns that are made here of what was looked over already.
+_OWN = frozenset({"record_key", "content_hash", "version"})
 
 
 def versions(records: pa.Table, table: Table, *, night: str, at: datetime) -> pa.Table:
@@ -140,7 +142,11 @@ def versions(records: pa.Table, table: Table, *, night: str, at: datetime) -> pa
 
     What further calls filled in was not seen by `sift`: there, too, a person is replaced by a length.
     """
-    records, _ = without_persons(records)
+    own = [name for name in records.column_names if name in _OWN]
+    cleaned, _ = without_persons(records.drop_columns(own))
+    for name in own:
+        cleaned = cleaned.append_column(name, records[name])
+    records = cleaned
     connection = session()
     connection.register("records", records)
     names = ", ".join(f'"{name}"' for name in table.column_names if name not in _STAMPED)
