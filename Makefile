@@ -10,7 +10,7 @@ BENCH  := $(VENV)/.bench
 PARALLEL := --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install run ui check test test-slow test-kills test-browser lint types format bench lock clean
+.PHONY: help install run ui check test test-slow test-browser lint types format bench lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -36,11 +36,8 @@ check: lint types test ## Everything that must hold before a change is handed in
 test: $(STAMP) ## The tests, without the slow ones and the browser
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-slow: $(STAMP) ## Tests that take minutes
+test-slow: $(STAMP) ## Tests that take minutes, two hundred kills and schedules of faults among them (three quarters of an hour)
 	$(BIN)/python -m pytest -m slow $(PARALLEL)
-
-test-kills: $(STAMP) ## Two hundred kills and two hundred schedules of changes and faults (an hour)
-	THUOCDO_KILLS=200 THUOCDO_SCHEDULES=208 $(BIN)/python -m pytest -m slow $(PARALLEL) tests/faults tests/raw/test_schedules.py
 
 test-browser: $(STAMP) ## The UI in headless Chromium (Debian packages chromium, chromium-driver)
 	$(BIN)/python -m pytest -m browser

@@ -42,7 +42,8 @@ def night(home: Home, province_file: Path, start: datetime, until: datetime) -> 
         lake.replace_if_different(table, rows)
     conform(lake, database, agencies=province.agencies, codes=province.codes, night=name)
     definitions = load_definitions()
-    rows = evaluate(lake, definitions, province_code=province.province_code, as_of=until, start_on=province.start_on)
+    # Counted from the first day that is read: months without a dossier would only take the killer's time.
+    rows = evaluate(lake, definitions, province_code=province.province_code, as_of=until, start_on=start.date())
     lake.replace(OUT_INDICATOR, rows)
     fingerprints = {f"{one.id}/{one.version}": one.fingerprint for one in definitions}
     publish(lake, folder=home.published, as_of=until, night=name, definitions=fingerprints, cursors=database.cursors())
@@ -83,6 +84,8 @@ def _killed_after(child: int, seconds: float | None) -> bool:
 
 def main(province_file: Path) -> None:
     """Answer commands until standard input ends."""
+    # What is loaded on first use is loaded here once, and not by every child.
+    load_province(province_file).working_calendar()
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_run(json.loads(line), province_file)) + "\n")
         sys.stdout.flush()

@@ -42,7 +42,7 @@ from warehouse.schema import Table
 
 DAY = timedelta(days=1)
 #: Schedules of the default suite, and of the slow one.
-FEW, MANY = range(3), range(3, 3 + int(os.environ.get("THUOCDO_SCHEDULES", "40")))
+FEW, MANY = range(3), range(3, 3 + int(os.environ.get("THUOCDO_SCHEDULES", "200")))
 HASTE = 12
 _MANNERS = {"requests_per_second": 1_000_000, "concurrency": 4}
 _TABLES: dict[str, Table] = {"portal": RAW_PORTAL, "onestop": RAW_ONESTOP}
