@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
@@ -104,7 +104,7 @@ class Replica:
     _newest: datetime = _NEVER
 
     def __post_init__(self) -> None:
-        self._contract = contract(self.name, self.plan.profile)
+        self._contract = replace(contract(self.name, self.plan.profile), wire=tuple(sorted(self.plan.read)))
 
     async def batches(self, span: Span) -> AsyncIterator[Batch]:
         """Everything that changed in the span, chunk by chunk; see the module for the order."""
@@ -132,6 +132,8 @@ class Replica:
             raise
 
     def _passes(self, span: Span) -> Iterator[Make]:
+        seen = Part(self._contract, numbered(SCHEMA.empty_table(), 0, SEEN), shape=self.plan.shape)
+        yield lambda: Batch((seen,), {})
         now = self.session.clock()
         safe = min(span.end, now - self.settings.lag)
         # A span before what was read is a back-fill: it moves no cursor.

@@ -83,6 +83,9 @@ class Plan:
         self._catalogue = catalogue
         self._dialect = dialect
         self._schema = schema
+        #: Column → kind of every table that the profile names, and those of the columns that it reads.
+        self.shape: dict[str, frozenset[str]] = {}
+        self.read: set[str] = set()
         self.main = self.table(profile.table, "table")
         self.key = self._column(self.main, profile.key, "key")
         self.modified = None if profile.modified is None else self._instant(self.main, profile.modified, "modified")
@@ -109,6 +112,7 @@ class Plan:
             hint = "Correct the profile, or let the account read the table; `schema` says where all tables stand"
             raise Permanent(f"profile key {at}: no table {bare!r}{place}", hint=hint, key="profile")
         real_schema, real_name, columns = found
+        self.shape |= {f"{real_name}.{column}": frozenset({kind_of(kind)}) for column, kind in columns.items()}
         typed = [sa.column(column, kind) for column, kind in columns.items()]
         return sa.table(real_name, *typed, schema=real_schema)
 
@@ -121,6 +125,7 @@ class Plan:
             raise Permanent(f"profile key {at}: table {named} has no column {name!r}", hint=hint, key="profile")
         if isinstance(found.type, sa.LargeBinary):
             raise Permanent(f"profile key {at}: column {name!r} holds binary content, which is not read", key="profile")
+        self.read.add(f"{getattr(getattr(table, 'element', table), 'name', '')}.{found.name}")
         return found
 
     def _instant(self, table: sa.FromClause, name: str, at: str) -> ColumnElement[Any]:

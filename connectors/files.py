@@ -22,7 +22,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -49,6 +49,8 @@ _PASSING = (".part", ".partial", ".filepart", ".tmp", ".crdownload")
 #: More slices in one file: the column tells records apart, not periods.
 _MOST_SLICES = 500
 _MOST_STREAM = 150
+#: Drift of a file is told by its headings alone: what stands below them is whatever the format made of it.
+_HEADING = frozenset({"text"})
 READERS = {
     "csv": csv_tables,
     "xlsx": workbook_tables,
@@ -300,7 +302,7 @@ class Folder:
         for payload in payloads(file.path, file.name):
             with self.opened(payload) as tables:
                 for table in tables:
-                    few = Table(table.place, table.columns, islice(table.rows, limit), table.row, table.cell)
+                    few = replace(table, rows=islice(table.rows, limit))
                     found += [each.records for each in mapped(few, self.profile, self.name, slice_=None, digest="")]
         return pa.concat_tables([SCHEMA_OF_FILES.empty_table(), *found]).slice(0, limit).select(SCHEMA.names)
 
@@ -314,6 +316,7 @@ class _Reading:
     seen: list[pa.Array] = field(default_factory=list)
     slices: dict[str, None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    headings: set[str] = field(default_factory=set)
     unnamed: int = 0
     skipped: int = 0
     outdated: int = 0
@@ -329,6 +332,7 @@ class _Reading:
             self.skipped += each.skipped
             records = self._placed(self._current(each), place)
             yield Batch((self.folder._part(each.broken, records),), {})  # noqa: SLF001  the folder's own reading
+        self.headings.update(name[:_MOST_STREAM] for name in table.headings())
 
     def _current(self, each: Mapped) -> pa.Table:
         """The records without those of slices that a newer file has replaced."""
@@ -368,7 +372,8 @@ class _Reading:
             self._note(f"bỏ qua {self.skipped} dòng không phải hồ sơ (dòng tổng, chữ ký)")
         if self.outdated:
             self._note(f"bỏ qua {self.outdated} dòng mà tệp mới hơn đã thay")
-        parts = (self.folder._part(wholes=wholes),)  # noqa: SLF001  the folder's own reading
+        shape = dict.fromkeys(self.headings, _HEADING)
+        parts = (self.folder._part(wholes=wholes, shape=shape),)  # noqa: SLF001  the folder's own reading
         return Batch(parts, cursors, tuple(self.notes))
 
     def _whole(self, slice_: str) -> Whole:

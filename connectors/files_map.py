@@ -76,7 +76,9 @@ def contract_of(system: str, profile: FilesProfile) -> RecordContract:
     """
     base = contract(system, profile)
     mapped = Clause("as_mapped", f"'{mapping_of(profile)}' <> ''", (), "Bản đồ cột của hồ sơ nguồn")
-    return replace(base, schema=SCHEMA_OF_FILES, position="position", clauses=(*base.clauses, mapped))
+    names = {name_key(name) for _, wanted, _ in profile.columns() for name in wanted}
+    read = tuple(sorted(names | {name.split(".")[0] for name in names}))
+    return replace(base, schema=SCHEMA_OF_FILES, position="position", clauses=(*base.clauses, mapped), wire=read)
 
 
 def mapping_of(profile: FilesProfile) -> str:

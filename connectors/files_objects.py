@@ -8,7 +8,7 @@ Only wanted fields are ever taken out of a record; of Parquet only wanted column
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from connectors.files_open import MOST_HELD_BYTES, FileProblem, PartialFile, Payload
 from connectors.files_profile import FilesProfile, name_key
 from connectors.files_sheets import encoding_of, undecodable
-from connectors.files_table import Row, Table
+from connectors.files_table import Row, Table, told
 
 BATCH_ROWS = 20_000
 _MAGIC = b"PAR1"
@@ -54,6 +54,10 @@ class _Picker:
         self._names = list(columns)
         self._spelt: dict[str, str] = {}
 
+    def names(self) -> Iterable[str]:
+        """Every plain name seen so far, as it is told."""
+        return map(told, self._spelt)
+
     def cells(self, record: Mapping[str, Any]) -> list[Any]:
         """One cell per wanted column."""
         for key in record:
@@ -70,7 +74,9 @@ def _columns(profile: FilesProfile) -> dict[str, int]:
     return {name: at for at, name in enumerate(names)}
 
 
-def _table(place: str, profile: FilesProfile, rows: Iterator[Row], what: str) -> Table:
+def _table(
+    place: str, profile: FilesProfile, rows: Iterator[Row], what: str, headings: Callable[[], Iterable[str]]
+) -> Table:
     columns = _columns(profile)
     names = list(dict.fromkeys(name for _, wanted, _ in profile.columns() for name in wanted))
     spelt = {name_key(name): name for name in reversed(names)}
@@ -81,6 +87,7 @@ def _table(place: str, profile: FilesProfile, rows: Iterator[Row], what: str) ->
         rows=rows,
         row=lambda row: f"{place}, {what} {row}",
         cell=lambda row, at: f"{place}, {what} {row}, trường “{names[at]}”",
+        headings=headings,
     )
 
 
@@ -92,7 +99,8 @@ def ndjson_tables(payload: Payload, profile: FilesProfile) -> Iterator[list[Tabl
         raise FileProblem("not_text", "NDJSON phải là UTF-8", place=payload.place)
     _refuse_cut(payload, codec)
     with payload.stream() as stream:
-        yield [_table(payload.place, profile, _lines(stream, _Picker(_columns(profile))), "dòng")]
+        picker = _Picker(_columns(profile))
+        yield [_table(payload.place, profile, _lines(stream, picker), "dòng", picker.names)]
 
 
 def _lines(stream: BinaryIO, picker: _Picker) -> Iterator[Row]:
@@ -146,7 +154,7 @@ def json_tables(payload: Payload, profile: FilesProfile) -> Iterator[list[Table]
     records = _records(text, profile.records, payload.place)
     picker = _Picker(_columns(profile))
     rows = (_row(number, bytes(record), picker) for number, record in enumerate(records, start=1))
-    yield [_table(payload.place, profile, rows, "bản ghi")]
+    yield [_table(payload.place, profile, rows, "bản ghi", picker.names)]
 
 
 def field_names(payload: Payload, limit: int) -> tuple[str, ...]:
@@ -239,7 +247,8 @@ def _parquet_table(file: pq.ParquetFile, place: str, profile: FilesProfile) -> T
         listed = ", ".join(f"“{name}”" for name in dict.fromkeys(missing))
         raise FileProblem("missing_column", f"không thấy cột {listed}", place=place)
     wanted = [there[each] for name in _columns(profile) for each in (name, name.split(".")[0]) if each in there]
-    return _table(place, profile, _parquet_rows(file, list(dict.fromkeys(wanted)), profile), "dòng")
+    rows = _parquet_rows(file, list(dict.fromkeys(wanted)), profile)
+    return _table(place, profile, rows, "dòng", lambda: map(told, there.values()))
 
 
 def _parquet_rows(file: pq.ParquetFile, names: list[str], profile: FilesProfile) -> Iterator[Row]:

@@ -18,6 +18,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, islice, zip_longest
 from typing import Any, BinaryIO
 
@@ -104,6 +105,7 @@ def csv_tables(payload: Payload, profile: FilesProfile) -> Iterator[list[Table]]
             rows=data_rows(islice(numbered, heading.below, None), heading),
             row=lambda row: f"{payload.place}, dòng {row}",
             cell=lambda row, at: f"{payload.place}, dòng {row}, cột {letter(at)}",
+            headings=heading.spelt,
         )
         yield [table]
 
@@ -278,7 +280,7 @@ class _NoTable(FileProblem):
 
 
 def _noted(table: Table, notes: tuple[str, ...]) -> Table:
-    return Table(table.place, table.columns, table.rows, table.row, table.cell, notes)
+    return replace(table, notes=notes)
 
 
 def _sheet(sheet: Any, stream: BinaryIO, place: str, profile: FilesProfile) -> Table:
@@ -299,6 +301,7 @@ def _sheet(sheet: Any, stream: BinaryIO, place: str, profile: FilesProfile) -> T
         rows=data_rows(islice(numbered, heading.below, None), heading),
         row=lambda row: f"{place}, dòng {row}",
         cell=lambda row, at: f"{place}, ô {letter(at)}{row}",
+        headings=heading.spelt,
     )
 
 

@@ -8,7 +8,7 @@ column means (`files_profile.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from typing import Any
 from connectors.files_open import FileProblem
 from connectors.files_profile import FilesProfile, name_key
 from connectors.observation_cells import tidy
+from connectors.person_fields import shown
 
 #: Headings are looked for in so many rows; titles and the name of the office stand above them.
 FIRST_ROWS = 30
@@ -50,13 +51,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows below headings. `columns`: name as compared → index in a row's cells. `cell` names a cell for people."""
+    """Rows below headings. `columns`: name as compared → index in a row's cells. `cell` names a cell for people.
+
+    `headings` says what stands there, wanted or not, once the rows have been read.
+    """
 
     place: str
     columns: Mapping[str, int]
     rows: Iterator[Row]
     row: Callable[[int], str]
     cell: Callable[[int, int], str]
+    headings: Callable[[], Iterable[str]]
     notes: tuple[str, ...] = ()
 
 
@@ -71,10 +76,20 @@ class Heading:
     missing: tuple[str, ...] = ()
     twice: tuple[str, ...] = ()
 
+    def spelt(self) -> Iterator[str]:
+        """Every column by the name that the profile finds it by, or else by its own, as names are compared."""
+        wanted = {at: name for name, at in self.columns.items()}
+        yield from (wanted.get(at) or told(name) for at, name in enumerate(self.names) if name)
+
     @property
     def below(self) -> int:
         """Index of the first row below the headings."""
         return self.first + self.height
+
+
+def told(name: str) -> str:
+    """A heading as it is compared, or its length where it names somebody (small letters would hide that)."""
+    return name_key(shown(name))
 
 
 def text_of(value: Any) -> str | None:

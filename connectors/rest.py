@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -189,7 +189,9 @@ def rehearsed(settings: RestSettings, loop: Loop, *, name: str, known: int = 0) 
     parts = urlsplit(str(settings.base_url))
     origin, base_path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     calls = Calls(profile, origin=origin, base_path=base_path, page_rows=settings.page_rows)
-    return RestSystem(name, settings, profile, contract(name, profile), PageReader(profile), calls, loop, known)
+    reader = PageReader(profile)
+    kept = replace(contract(name, profile), wire=reader.map.read)
+    return RestSystem(name, settings, profile, kept, reader, calls, loop, known)
 
 
 def _hasty(settings: RestSettings, rows: int) -> RestSettings:

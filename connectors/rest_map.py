@@ -142,6 +142,8 @@ class FieldMap:
         shape = Shape()
         for name, source in profile.fields.items():
             _want(shape, name, source)
+        #: The members of a record that the profile reads.
+        self.read = tuple(shape.members)
         self.record: Any = shape.struct()
         self.key = _field(_plain(profile.fields["record_id"]), shape, presence=False)
         changed = profile.fields.get("modified_at")

@@ -226,6 +226,25 @@ def test_killed_between_chunks_and_run_again_is_as_if_nothing_had_happened(postg
     assert killed.cursors() == undisturbed.cursors()
 
 
+def test_a_column_that_comes_or_changes_is_told_once_and_stops_nothing(server: Server, tmp_path: Path) -> None:
+    home = Home(tmp_path, small(server, tmp_path))
+    put(server, dossier(1, at(90)))
+    assert home.night(NIGHT).notes == ()
+    quote = server.engine.dialect.identifier_preparer.quote
+    with server.engine.begin() as connection:
+        table = f"{quote(server.schema)}.dossier"
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {quote('Ward')} INTEGER")
+        connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {quote('Owner')}")
+    put(server, {name: value for name, value in dossier(2, at(30)).items() if name != "Owner"})
+    count = home.night(NIGHT + timedelta(days=1))
+    assert count.rows_stored == 1
+    assert count.notes == (
+        f"nguồn {SOURCE}: trường mới «dossier.Ward» (ngoài hợp đồng, không lưu)",
+        f"nguồn {SOURCE}: không còn trường «dossier.Owner» (trường không được dùng)",
+    )
+    assert home.night(NIGHT + timedelta(days=2)).notes == ()
+
+
 def test_a_column_that_is_gone_is_named(server: Server, tmp_path: Path) -> None:
     settings = small(server, tmp_path)
     put(server, dossier(1, at(90)))

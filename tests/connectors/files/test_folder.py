@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.connectors.files.drops import COLUMNS, FIRST_NIGHT, PROFILE, ROWS, Drops, csv_text, row
+from tests.connectors.files.drops import COLUMNS, FIRST_NIGHT, PROFILE, ROWS, Drops, csv_text, row, workbook
 from warehouse.tables import CORE_DOSSIER
 
 MONTHLY = {"replaces": {"name": r"thang-(\d{4}-\d{2})"}}
@@ -191,3 +192,35 @@ def test_a_corrected_profile_reads_again_what_was_set_aside(drops: Drops) -> Non
     drops.night()
     assert drops.stored()[row(1)[0]]["received_at"] == "2026.10.15"
     assert all(each["settled_at"] is not None for each in drops.home.quarantined())
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx", "ndjson"])
+def test_headings_that_come_and_go_are_told_once_and_stop_nothing(tmp_path: Path, form: str) -> None:
+    """Cột hẹn trả không bắt buộc: khi mất thì báo; cột lạ thì báo là không lưu."""
+    drops = Drops(tmp_path, {"optional": ["due_at"]})
+
+    def content(cells: tuple[str, ...], columns: tuple[str, ...]) -> str | bytes:
+        if form == "xlsx":
+            return workbook([columns, cells])
+        if form == "ndjson":
+            return json.dumps(dict(zip(columns, cells, strict=True)), ensure_ascii=False) + "\n"
+        return csv_text([cells], columns)
+
+    drops.put(f"1.{form}", content(row(1), COLUMNS))
+    assert drops.night().notes == ()
+    more = (*COLUMNS[:-1], "Ghi chú thêm")
+    for number in (2, 3):
+        drops.put(f"{number}.{form}", content((*row(number)[:-1], "x"), more))
+        count = drops.night()
+        assert (count.rows_stored, count.rows_quarantined) == (1, 0)
+        assert count.notes == (() if number == 3 else (
+            "nguồn drop: trường mới «ghi chú thêm» (ngoài hợp đồng, không lưu)",
+            "nguồn drop: không còn trường «ngày hẹn trả» (các chỉ số dùng trường này sẽ thiếu dữ liệu)",
+        ))  # fmt: skip
+
+
+def test_a_heading_that_names_a_person_is_told_by_its_length(drops: Drops) -> None:
+    drops.put("1.csv", csv_text([row(1)]))
+    drops.night()
+    drops.put("2.csv", csv_text([(*row(2), "x")], (*COLUMNS, "Nguyễn Thị Hư Cấu")))
+    assert drops.night().notes == ("nguồn drop: trường mới ««17 ký tự»» (ngoài hợp đồng, không lưu)",)

@@ -274,6 +274,18 @@ def test_a_record_that_waits_in_quarantine_can_be_traced_too(connected: Connecte
     assert [held.reason for held in found.quarantine] == ["unmapped_status"]
 
 
+def test_a_member_that_the_profile_reads_and_that_is_gone_is_told_as_missed(connected: Connected) -> None:
+    connected.home.read("n1", START, END)
+    later = END + timedelta(days=1)
+    for number in range(len(connected.moc.cases)):
+        changed = case(number + 1)["times"] | {"changed": epoch(END + timedelta(hours=number / 10))}
+        connected.moc.cases[number] = case(number + 1, times=changed, note="x")
+        del connected.moc.cases[number]["outcome"]
+    notes = connected.home.read("n2", END, later).notes
+    assert "nguồn moc: trường mới «note» (ngoài hợp đồng, không lưu)" in notes
+    assert "nguồn moc: không còn trường «outcome» (các chỉ số dùng trường này sẽ thiếu dữ liệu)" in notes
+
+
 def test_an_amount_that_is_none_sets_its_dossier_aside_and_the_others_go_on(connected: Connected) -> None:
     for number, dong in ((3, "1e30"), (4, "NaN"), (5, "mười nghìn")):
         lines = [{"type": "fee", "dong": dong, "when": None}]
