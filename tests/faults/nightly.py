@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,19 @@ from assets.indicators.evaluate import evaluate
 from assets.publications.publish import publish
 from assets.raw.extraction import extract
 from orchestration.settings import Home, load_province
+from orchestration.upkeep import Settings, run_upkeep
 from warehouse.database import Database
 from warehouse.lake import Lake
 from warehouse.reference import reference_tables
 from warehouse.tables import OUT_INDICATOR
+from warehouse.upkeep import Policy
+
+#: Nothing but the newest night is kept, and what it replaced goes at once: so upkeep has work to be killed in.
+UPKEEP = Settings(policy=Policy(days=1, grace=timedelta(0), small_files=2))
 
 
 def night(home: Home, province_file: Path, start: datetime, until: datetime) -> None:
-    """Extract, conform, evaluate and publish, as a night does."""
+    """Extract, conform, evaluate and publish, as a night does; then the week's upkeep."""
     province = load_province(province_file, home=home)
     lake, database, name = Lake(home.lake), Database.open(home.database_url), f"night-{until:%Y%m%d}"
     database.begin_night(name, province_code=province.province_code)
@@ -47,6 +52,7 @@ def night(home: Home, province_file: Path, start: datetime, until: datetime) -> 
     lake.replace(OUT_INDICATOR, rows)
     fingerprints = {f"{one.id}/{one.version}": one.fingerprint for one in definitions}
     publish(lake, folder=home.published, as_of=until, night=name, definitions=fingerprints, cursors=database.cursors())
+    run_upkeep(home, UPKEEP, now=datetime.now(UTC))
 
 
 def _run(command: dict[str, Any], province_file: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,11 @@ import pytest
 from assets.dossiers.conform import CONFORMED
 from assets.publications.manifest import verify
 from assets.raw.tables import RAW_TABLES
+from orchestration.settings import Home
+from orchestration.upkeep import run_upkeep
 from sandbox.population import DEFAULT_CLOCK, VIETNAM, build_population
 from sandbox.server import RunningSandbox, running_sandbox
+from tests.faults.nightly import UPKEEP
 from warehouse.lake import Lake
 from warehouse.tables import OUT_INDICATOR, RAW_QUARANTINE
 
@@ -95,6 +98,13 @@ def _difference(these: list[str], those: list[str]) -> list[str]:
     return sorted((Counter(these) - Counter(those)).elements())
 
 
+def _orphans(home: Path) -> list[str]:
+    """Tables with files that no kept version knows, although an upkeep has just ended."""
+    said = Home.from_environment({"THUOCDO_HOME": str(home)})
+    report = run_upkeep(said, UPKEEP, now=datetime.now(UTC), is_dry=True)
+    return [table.name for table in report.tables if table.removed_files]
+
+
 def _kills(seed: int, wanted: int, root: Path) -> None:
     moments = random.Random(seed)
     with (
@@ -120,6 +130,7 @@ def _kills(seed: int, wanted: int, root: Path) -> None:
                 extra, lost = _difference(found[name], rows), _difference(rows, found[name])
                 assert not extra + lost, f"seed {seed}, chain {chain}, {name}: too many {extra[:3]}, missing {lost[:3]}"
             assert verify(home / "published") == []
+            assert _orphans(home) == [], f"seed {seed}, chain {chain}"
 
 
 @pytest.mark.slow
