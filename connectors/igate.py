@@ -151,7 +151,8 @@ class OneStop:
         since = (self._covered or _EPOCH) if is_full else span.start - lag
         # Where the first load began was not always noted: then nobody says that older rows are wanted.
         only_known = is_full and self._covered is None
-        walk = SearchWalk(since, self.settings, known=self.known)
+        begins = self._covered if span.is_update else None
+        walk = SearchWalk(since, self.settings, known=self.known, begins=begins)
         gathered, seen = Pages(DOSSIERS.schema), [pa.array([], pa.string())]
         async for page in self.loop.pages(walk, read_items):
             gathered.add(page)

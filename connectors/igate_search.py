@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -42,10 +43,15 @@ class SearchWalk(Walk):
     the server states no total, is made again from the top until one finds nothing that an earlier one had not:
     a total that lies costs walks, not the night. A walk that reached the end with fewer rows than were there when it
     began looks at the top for those that jumped over it, and is made again if that does not explain it.
+
+    What is older than `begins` is left out: no comparison asks for it, so that nobody would see it go.
     """
 
-    def __init__(self, since: datetime, settings: IGateSettings, *, known: int = 0) -> None:
+    def __init__(
+        self, since: datetime, settings: IGateSettings, *, known: int = 0, begins: datetime | None = None
+    ) -> None:
         self._since = since
+        self._begins = begins
         self._rows = settings.page_rows
         self._known = known
         self._zeros = 0
@@ -84,8 +90,13 @@ class SearchWalk(Walk):
         is_old = bool(times) and min(times) < self._floor
         ended = is_old or not page.content or self._is_last(page, call.tag)
         calls = self._again(at_end=not is_old) if ended else [self._call(call.tag + 1)]
-        pieces = Pieces(reply.body, len(page.content))
-        return Step(pieces, calls, f"page {call.tag} of walk {self._walks}", items)
+        where = f"page {call.tag} of walk {self._walks}"
+        pieces: Sequence[bytes] = Pieces(reply.body, len(page.content))
+        if self._begins and times and min(times) < self._begins:
+            wanted = [(instant(item.updatedDate) or self._begins) >= self._begins for item in page.content]
+            pieces = list(compress(pieces, wanted))
+            items = None if items is None else list(compress(items, wanted))
+        return Step(pieces, calls, where, items)
 
     def _call(self, page: int) -> Call:
         params = (("page", str(page)), ("size", str(self._rows)), ("sort", "updatedDate,desc"), ("spec", "page"))

@@ -333,7 +333,18 @@ def test_between_comparisons_the_nights_read_only_what_is_new(tmp_path: Path) ->
     assert [home.night(onestop).rows_gone for _ in range(4)] == [0, 0, 1, 0]
 
 
-@pytest.mark.parametrize(("minutes_late", "nights"), [(15, 1), (60 * 24, 3)])
+def test_what_is_older_than_the_first_load_and_visible_late_is_nobodys_and_so_never_left_behind(tmp_path: Path) -> None:
+    """It stood on the last page of a comparison and was stored, and no comparison after that asked for it."""
+    home, onestop = onestop_home(tmp_path, full_comparison_days=1, page_rows=5), FakeOneStop(12)
+    home.night(onestop)
+    onestop.rows["older"] = ("H15-98", FIRST - timedelta(days=1))
+    assert [home.night(onestop).rows_stored for _ in range(2)] == [0, 0]
+    onestop.rows.pop("older")
+    assert home.night(onestop).rows_gone == 0
+    assert home.there() == {f"d{number}" for number in range(1, 13)}
+
+
+@pytest.mark.parametrize(("minutes_late", "nights"), [(15, 1), (60 * 6, 3)])
 def test_a_change_that_becomes_visible_late_is_found_within_the_lag_or_by_the_comparison(
     tmp_path: Path, minutes_late: int, nights: int
 ) -> None:
