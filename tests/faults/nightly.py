@@ -4,8 +4,8 @@ Belongs here: the loop that a test drives through pipes, one line a command. Doe
 kill, or any expectation. A night that is killed with SIGKILL ends as in a power cut of the process: nothing
 is flushed, no `finally` runs.
 
-Commands on standard input, one JSON object each: {"home", "start", "until", "kill_after"} (seconds, or null
-for never). The answer on standard output is {"killed": bool, "seconds": float, "error": text or null}.
+Commands on standard input, one JSON object each: {"home", "start", "until", "with_upkeep", "kill_after"} (seconds,
+or null for never). The answer on standard output is {"killed": bool, "seconds": float, "error": text or null}.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from warehouse.upkeep import Policy
 UPKEEP = Settings(policy=Policy(days=1, grace=timedelta(0), small_files=2))
 
 
-def night(home: Home, province_file: Path, start: datetime, until: datetime) -> None:
-    """Extract, conform, evaluate and publish, as a night does; then the week's upkeep."""
+def night(home: Home, province_file: Path, start: datetime, until: datetime, *, with_upkeep: bool) -> None:
+    """Extract, conform, evaluate and publish, as a night does; then, if asked for, the week's upkeep."""
     province = load_province(province_file, home=home)
     lake, database, name = Lake(home.lake), Database.open(home.database_url), f"night-{until:%Y%m%d}"
     database.begin_night(name, province_code=province.province_code)
@@ -52,7 +52,8 @@ def night(home: Home, province_file: Path, start: datetime, until: datetime) -> 
     lake.replace(OUT_INDICATOR, rows)
     fingerprints = {f"{one.id}/{one.version}": one.fingerprint for one in definitions}
     publish(lake, folder=home.published, as_of=until, night=name, definitions=fingerprints, cursors=database.cursors())
-    run_upkeep(home, UPKEEP, now=datetime.now(UTC))
+    if with_upkeep:
+        run_upkeep(home, UPKEEP, now=datetime.now(UTC))
 
 
 def _run(command: dict[str, Any], province_file: Path) -> dict[str, Any]:
@@ -63,7 +64,8 @@ def _run(command: dict[str, Any], province_file: Path) -> dict[str, Any]:
     if child == 0:
         code = 0
         try:
-            night(home, province_file, *(datetime.fromisoformat(command[name]) for name in ("start", "until")))
+            start, until = (datetime.fromisoformat(command[name]) for name in ("start", "until"))
+            night(home, province_file, start, until, with_upkeep=command["with_upkeep"])
         except BaseException as error:  # noqa: BLE001  told to the test, whatever it is
             os.write(told, f"{type(error).__name__}: {error}"[:2000].encode())
             code = 1
