@@ -6,7 +6,9 @@ Belongs here: the fixtures. Does not belong here: assertions.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pyarrow.fs as pafs
@@ -20,11 +22,26 @@ def s3_server() -> Iterator[str]:
     """The URL of an S3 server in this process."""
     server = pytest.importorskip("moto.server", reason="no S3 server: pip install 'moto[s3]' flask flask-cors")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        _make_puts_atomic(patch)
+        running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        running.start()
+        host, port = running.get_host_and_port()
+        yield f"http://{host}:{port}"
+        running.stop()
+
+
+def _make_puts_atomic(patch: pytest.MonkeyPatch) -> None:
+    """A conditional put is atomic at S3; this server looks first and writes then, and two threads both win."""
+    from moto.s3.responses import S3Response  # noqa: PLC0415  installed where the server is
+
+    one, put = threading.Lock(), S3Response.put_object
+
+    def put_alone(self: S3Response) -> Any:
+        with one:
+            return put(self)
+
+    patch.setattr(S3Response, "put_object", put_alone)
 
 
 @pytest.fixture
