@@ -226,6 +226,7 @@ def test_a_payment_waits_for_its_dossier_and_joins_by_itself(tmp_path: Path) -> 
     assert waits in world.quarantine()
 
 
+@pytest.mark.slow
 def test_what_files_say_later_and_twice(tmp_path: Path) -> None:
     """Over two nights: a payment booked to another dossier (T1), a refund before the older file that it refunds (T2),
     the same reference in a daily and a monthly file (T3), and one reference for two dossiers (T4).

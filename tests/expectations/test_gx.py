@@ -145,6 +145,7 @@ def _every_kind() -> tuple[Expectation, ...]:
     return tuple(made)
 
 
+@pytest.mark.slow
 def test_what_duckdb_counts_is_what_great_expectations_counts_row_by_row() -> None:
     draw = random.Random(7)
     columns: dict[str, list[Any]] = {
@@ -226,6 +227,7 @@ def test_great_expectations_is_imported_only_when_a_check_runs() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_nothing_is_sent_or_drawn_while_it_runs() -> None:
     program = (
         "import os, socket\n"

@@ -56,6 +56,7 @@ def test_the_pointer_leads_to_the_same_bytes(lake: Lake, tmp_path: Path, bucket:
     assert list(verify_sent(bucket)) == []
 
 
+@pytest.mark.slow
 def test_only_the_newest_stay_and_what_a_killed_one_left_goes(lake: Lake, tmp_path: Path, bucket: str) -> None:
     Store.at(bucket).write("publications/20200101T000000.000000Z-killed/dossier.parquet", b"half")
     made = [_publish(lake, tmp_path, bucket, night=f"n{number}", keep=2).folder.name for number in range(4)]
