@@ -5,7 +5,8 @@ house's columns. Does not belong here: log-in and session (`npsp_adapter.py`), c
 (`catalogue_files.py`), how either changes what is known (`warehouse.reference.merge_catalogue`), nor storage.
 
 The service is asked for the list and then for each procedure, a few at a time. A procedure that cannot be
-read or understood is told beside the others and never stops them. What is not said stays null: the service
+read or understood is told beside the others and never stops them; so is one whose title or time limit looks like a
+person, with lengths in place of values. What is not said stays null: the service
 of 2020 knows no level of online service, so a file of the province's own usually follows it.
 """
 
@@ -25,9 +26,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from connectors.contract import Broken, wire_field
-from connectors.exports import quoted, tidied
+from connectors.exports import NO_PERSON, hidden, quoted_word, speaks_of_person, tidied
 from connectors.loop import Loop
 from connectors.npsp_adapter import SUCCESS, AdapterSettings, Answer, answer_of, open_adapter
+from connectors.person_fields import is_personal, masked
 from connectors.protocol import Call, Permanent, Reply, SourceError, Step, Transient, Walk
 from connectors.records import coerce, struct_of
 
@@ -129,7 +131,14 @@ def national_code(text: str) -> str:
         return match[1]
     if _SHORTENED.fullmatch(code):
         return code.ljust(len("d.dddddd"), "0")
-    raise UnusableProcedure("unreadable_code", "MATTHC", f"Mã thủ tục {quoted(code)} không có dạng d.dddddd")
+    raise UnusableProcedure("unreadable_code", "MATTHC", f"Mã thủ tục {quoted_word(code)} không có dạng d.dddddd")
+
+
+def title_of(text: str, field: str, what: str) -> str:
+    """The title of a procedure or sector as it is; `UnusableProcedure` when it names somebody."""
+    if speaks_of_person(text):
+        raise UnusableProcedure(NO_PERSON, field, hidden(what, text))
+    return text
 
 
 #: How long a unit of time is beside the others, in minutes of the calendar: only to tell the longest of several
@@ -176,7 +185,8 @@ def read_procedure(record: bytes, states: Mapping[str, State]) -> Row:
     name = tidied(said["TENTTHC"] or "")
     if not name:
         raise UnusableProcedure("TENTTHC_present", "TENTTHC", "Thiếu tên thủ tục (TENTTHC)")
-    row = dict.fromkeys(PROCEDURES.names) | {"procedure_code": national_code(said["MATTHC"] or ""), "name": name}
+    code = national_code(said["MATTHC"] or "")
+    row = dict.fromkeys(PROCEDURES.names) | {"procedure_code": code, "name": title_of(name, "TENTTHC", "Tên thủ tục")}
     return row | _ways(said["CACHTHUCTHUCHIEN"]) | _people(said) | {
         "is_result_required": _any_said(said["KETQUATHUCHIEN"], "MAKETQUA", "TENKETQUA"),
         "state": _state(said["TRANGTHAI"], states),
@@ -188,8 +198,9 @@ def _people(said: Row) -> Row:
     """Sector, who carries it out, who applies."""
     sectors, applicants = said["LINHVUCTHUCHIEN"], said["DOITUONGTHUCHIEN"]
     names = [tidied(each["TENDOITUONG"] or "") for each in applicants or () if each]
+    sector = next((tidied(each["TENLINHVUC"]) for each in sectors or () if each and each["TENLINHVUC"]), "")
     return {
-        "sector": next((tidied(each["TENLINHVUC"]) for each in sectors or () if each and each["TENLINHVUC"]), None),
+        "sector": title_of(sector, "TENLINHVUC", "Tên lĩnh vực") or None,
         "levels": levels_of(each["TENDONVI"] or "" for each in said["COQUANTHUCHIEN"] or () if each),
         "is_citizen_subject": any("công dân" in name.casefold() for name in names) if applicants else None,
         "has_whole_applicants": True if applicants else None,
@@ -226,7 +237,7 @@ def _asks_money(amount: str) -> bool:
     """Whether a SOTIEN asks for anything: 0, in whatever spelling, and blank do not."""
     digits = re.sub(r"\D", "", amount)
     if amount.strip() and not digits:
-        raise UnusableProcedure("unreadable_fee", "SOTIEN", f"Số tiền {quoted(tidied(amount))} không phải là số")
+        raise UnusableProcedure("unreadable_fee", "SOTIEN", f"Số tiền {quoted_word(tidied(amount))} không phải là số")
     return digits.strip("0") != ""
 
 
@@ -241,8 +252,10 @@ def _limit(said: tuple[str | None, str | None]) -> tuple[float | None, str]:
     value, unit = tidied(said[0] or "").replace(",", "."), tidied(said[1] or "")
     if not re.fullmatch(r"\d+(\.\d+)?", value):
         return None, ""
+    if is_personal("status", value):
+        raise UnusableProcedure(NO_PERSON, "THOIGIANGIAIQUYET", hidden("Thời hạn giải quyết", value))
     if unit.casefold() not in _UNIT_MINUTES:
-        raise UnusableProcedure("unmapped_unit", "DONVITINH", f"Đơn vị thời hạn {quoted(unit)} chưa có nghĩa")
+        raise UnusableProcedure("unmapped_unit", "DONVITINH", f"Đơn vị thời hạn {quoted_word(unit)} chưa có nghĩa")
     return float(value), unit
 
 
@@ -251,7 +264,7 @@ def _state(said: str | None, states: Mapping[str, State]) -> State | None:
     if not text or not states:
         return None
     if text not in states:
-        why = f"Trạng thái {quoted(text)} chưa có nghĩa: thêm vào states của cấu hình danh mục"
+        why = f"Trạng thái {quoted_word(text)} chưa có nghĩa: thêm vào states của cấu hình danh mục"
         raise UnusableProcedure("unmapped_state", "TRANGTHAI", why)
     return states[text]
 
@@ -353,12 +366,17 @@ class CatalogueWalk(Walk):
         if not records:
             why = f"{PROCEDURE_SERVICE} không có thủ tục này dù danh sách có"
             return self._refuse(call.tag, UnusableProcedure("missing_procedure", "result", why))
-        self.heard.append((call.tag, bytes(records[0])))
+        self.heard.append((_place(call.tag), bytes(records[0])))
         return Step()
 
     def _refuse(self, code: str, error: UnusableProcedure) -> Step:
-        self.broken.append(_broken(code, code.encode(), error))
+        self.broken.append(_broken(_place(code), code.encode(), error))
         return Step()
+
+
+def _place(code: str) -> str:
+    """A code of the list as the place of its procedure."""
+    return masked(code) if is_personal("code", code) else code
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from connectors.catalogue import (
     longest_limit,
     national_code,
     read_procedure,
+    title_of,
 )
-from connectors.exports import Exported, ExportSettings, Wanted, quoted, read_export, tidied
+from connectors.exports import Exported, ExportSettings, Wanted, quoted_word, read_export, tidied
 
 _T = TypeVar("_T")
 
@@ -124,7 +125,7 @@ def _stated(cells: Mapping[str, str], settings: CatalogueFileSettings) -> Row:
         raise UnusableProcedure("unreadable_record", "json", "Bản ghi không phải là một đối tượng JSON")
     texts = {column: tidied(cells.get(column) or "") for column in HEADERS}
     row: Row = dict.fromkeys(PROCEDURES.names) | {"procedure_code": national_code(texts["procedure_code"])}
-    row |= {name: texts[name] or None for name in ("name", "sector")}
+    row |= {name: title_of(texts[name], name, f"Cột {HEADERS[name][0]}") or None for name in ("name", "sector")}
     row["levels"] = _levels(texts["levels"])
     row |= {name: _flag(texts[name], name) for name in _FLAGS}
     row["limit_value"], row["limit_unit"] = longest_limit([(texts["limit_value"], texts["limit_unit"])])
@@ -165,5 +166,5 @@ def _meant(text: str, known: Mapping[str, _T], column: str, vi: str) -> _T | Non
     if not text:
         return None
     if text.casefold() not in known:
-        raise UnusableProcedure(f"unmapped_{column}", column, f"{vi} {quoted(text)} chưa có nghĩa")
+        raise UnusableProcedure(f"unmapped_{column}", column, f"{vi} {quoted_word(text)} chưa có nghĩa")
     return known[text.casefold()]

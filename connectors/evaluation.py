@@ -10,6 +10,9 @@ It is the traffic of a public page, without a contract (indicators 2.5). Hence:
 - an answer is asked for once a night and kept in memory;
 - every field is read as it stands: null stays null and is not 0, quality flags are carried along.
 
+What looks like a person is not kept: a name or a message has its length in its place, and an id or a code in whose
+place one stands ends the reading, like any shape that is not known.
+
 Two shapes: overview + evaluation[] with metrics[] (code, numerator, denominator, ratio, score, maxScore),
 and parent + children[] with their numbers as fields; children may lack them. Satisfaction is asked for
 by days, the others by kind of period.
@@ -32,6 +35,7 @@ from aiolimiter import AsyncLimiter
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from connectors.loop import Loop, Send
+from connectors.person_fields import is_personal, masked, shown
 from connectors.protocol import Call, Permanent, Reply, Step, Transient, Walk, ensure_usable
 from connectors.settings import BaseUrl, HttpManners
 
@@ -210,24 +214,50 @@ def _rows(call: Call, question: Question, data: _Data, settings: EvaluationSetti
 def _of_unit(call: Call, question: Question, unit: Mapping[str, Any], *, is_root: bool) -> Iterable[dict[str, Any]]:
     if not isinstance(unit.get("departmentId"), str):
         raise Permanent(f"{call} answered an entry without departmentId", hint=_HINT)
+    code, name = (_text(call, unit, key) for key in ("departmentCode", "departmentName"))
     place = {
         "endpoint": question.endpoint,
         "period": question.span.kind,
         "period_start": question.span.start,
-        "department_id": unit["departmentId"],
-        "department_code": unit.get("departmentCode"),
-        "department_name": unit.get("departmentName"),
+        "department_id": _code(call, "departmentId", unit["departmentId"]),
+        "department_code": masked(code) if code and is_personal("agencyCode", code) else code,
+        "department_name": name and shown(name),
         "is_root": is_root,
     }
     yield place | {
         "kind": "group",
         "code": "",
-        "ratio": unit.get("ratio"),
-        "score": unit["totalScore"] if "totalScore" in unit else unit.get("score"),
-        "max_score": unit["totalMaxScore"] if "totalMaxScore" in unit else unit.get("maxScore"),
+        "ratio": _number(call, unit, "ratio"),
+        "score": _number(call, unit, "totalScore" if "totalScore" in unit else "score"),
+        "max_score": _number(call, unit, "totalMaxScore" if "totalMaxScore" in unit else "maxScore"),
     }
     metrics = unit.get("metrics")
     yield from (place | row for row in (_fields(unit) if metrics is None else _metrics(call, metrics)))
+
+
+def _code(call: Call, name: str, said: str) -> str:
+    """An id or code as it is; `Permanent`, without a word of it, when it looks like a person."""
+    if is_personal("code", said):
+        raise Permanent(f"{call} answered a {name} that is no code ({len(said)} characters)", hint=_HINT)
+    return said
+
+
+def _text(call: Call, unit: Mapping[str, Any], name: str) -> str | None:
+    said = unit.get(name)
+    if said is not None and not isinstance(said, str):
+        raise Permanent(f"{call} answered a {name} that is no text", hint=_HINT)
+    return said
+
+
+def _number(call: Call, unit: Mapping[str, Any], name: str) -> float | None:
+    said = unit.get(name)
+    if said is not None and not _is_number(said):
+        raise Permanent(f"{call} answered a {name} that is no number", hint=_HINT)
+    return said
+
+
+def _is_number(said: Any) -> bool:
+    return isinstance(said, (int, float)) and not isinstance(said, bool)
 
 
 def _metrics(call: Call, metrics: Any) -> Iterable[dict[str, Any]]:
@@ -238,22 +268,26 @@ def _metrics(call: Call, metrics: Any) -> Iterable[dict[str, Any]]:
     for metric in found:
         yield {
             "kind": "metric",
-            "code": metric.code,
+            "code": _code(call, "code", metric.code),
             "numerator": metric.numerator,
             "denominator": metric.denominator,
             "ratio": metric.ratio,
             "score": metric.score,
             "max_score": metric.maxScore,
-            "quality_status": metric.dataQualityStatus,
-            "quality_message": metric.dataQualityMessage,
+            "quality_status": _word(metric.dataQualityStatus),
+            "quality_message": _word(metric.dataQualityMessage),
         }
 
 
+def _word(said: str | None) -> str | None:
+    return said and shown(said)
+
+
 def _fields(unit: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Every number of a tree's entry, by its own name; a null stays in sight."""
+    """Every number of a tree's entry, by its own name; a null stays in sight. No number is named like somebody."""
     for name, value in unit.items():
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if name not in _NOT_FIELDS and not name.startswith("department") and (is_number or value is None):
+        is_field = name not in _NOT_FIELDS and not name.startswith("department") and not is_personal("status", name)
+        if is_field and (value is None or _is_number(value)):
             yield {"kind": "field", "code": name, "numerator": value}
 
 

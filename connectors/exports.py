@@ -22,6 +22,7 @@ import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 from pydantic import Field
 
+from connectors.person_fields import is_personal, masked, shown, tells_person
 from connectors.protocol import Permanent
 from connectors.settings import Strict
 
@@ -29,6 +30,8 @@ from connectors.settings import Strict
 _TITLE_ROWS = 20
 #: What a source said is told up to here.
 _LONGEST_QUOTE = 40
+#: Why a row that holds what only a person has is set aside.
+NO_PERSON = "looks_like_a_person"
 
 
 def tidied(text: str) -> str:
@@ -39,6 +42,24 @@ def tidied(text: str) -> str:
 def quoted(text: str) -> str:
     """What a source said, short enough for a message."""
     return f'"{text[:_LONGEST_QUOTE]}"' if text else "(trống)"
+
+
+def quoted_word(text: str) -> str:
+    """`quoted` for what should have been a code or a word of a list; its length where it looks like a person."""
+    return masked(text) if is_personal("status", text) else quoted(text)
+
+
+def speaks_of_person(title: str) -> bool:
+    """Whether a title of any length, such as a procedure's, names somebody; no title is digits alone."""
+    return tells_person(title) or re.fullmatch(r"\+?\d[\d .-]{7,}", title) is not None
+
+
+def hidden(what: str, text: str) -> str:
+    """What an operator is told of a value that is not kept: which one, and how long it is."""
+    return (
+        f"{what} {masked(text)} có vẻ chứa thông tin của một người (tên, số định danh, điện thoại, thư điện tử); "
+        "giá trị không được lưu, hãy sửa tại nguồn"
+    )
 
 
 class ExportSettings(Strict):
@@ -106,7 +127,8 @@ def _xlsx_rows(settings: ExportSettings, wanted: Wanted) -> list[Exported]:
     try:
         name = settings.sheet or book.sheetnames[0]
         if name not in book.sheetnames:
-            raise Permanent(f"{settings.path}: no sheet {name!r}; it has {', '.join(book.sheetnames)}", key="sheet")
+            there = ", ".join(map(shown, book.sheetnames))
+            raise Permanent(f"{settings.path}: no sheet {name!r}; it has {there}", key="sheet")
         rows = ([_cell(value) for value in row] for row in book[name].iter_rows(values_only=True))
         return list(_tabular(rows, settings, wanted))
     finally:

@@ -21,6 +21,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from connectors.person_fields import has_number
 from connectors.person_marks import looks_personal
 
 #: Day 0 of Excel's serial numbers (with its invented 29 February 1900 behind us).
@@ -143,6 +144,8 @@ def count_of(cell: Cell) -> int | None:
     if isinstance(cell.value, (bool, date)) or cell.is_percent:
         raise UnreadableCellError(f"phải là số nguyên, không phải {_what(cell)}")
     text = text_of(cell)
+    if has_number(text):
+        raise UnreadableCellError(f"{shown(cell)} có vẻ là số định danh hoặc số điện thoại, không phải số đếm")
     if isinstance(cell.value, float) and not cell.value.is_integer():
         raise UnreadableCellError(f"{shown(cell)} không phải số nguyên")
     if text.startswith(("-", "−")) and _count(text[1:].strip()) is not None:

@@ -27,6 +27,7 @@ import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
 from connectors.observation_cells import Cell, folded, tidy
+from connectors.person_fields import tells_person
 from connectors.person_marks import looks_personal
 
 #: Vietnamese heading of each field, as templates write it.
@@ -198,7 +199,8 @@ def _sheets(results: Any, formulas: Any, name: str) -> Iterator[Record | Unusabl
         if not any(not cell.is_blank for _, cells in rows for cell in cells):
             continue
         used += 1
-        title = f"số {number}" if looks_personal(sheet.title) else f"“{tidy(sheet.title)}”"
+        is_personal = looks_personal(sheet.title) or tells_person(sheet.title)
+        title = f"số {number}" if is_personal else f"“{tidy(sheet.title)}”"
         try:
             yield from _below_headings(rows, f"tệp {name}, trang tính {title}")
         except UnusableFileError as error:

@@ -35,6 +35,7 @@ from connectors.observation_cells import (
     text_of,
 )
 from connectors.observation_files import FORMULA, Record
+from connectors.person_fields import tells_person
 from connectors.person_marks import looks_personal
 
 #: What a statement is about, and what it says.
@@ -129,7 +130,7 @@ class Book:
             self.spans[row["unit_code"]].append(_UnitSpan(**{name: row[name] for name in names}))
             self.province_code = row["province_code"]
         longest_first = sorted(set(units["name"].to_pylist()), key=lambda name: (-len(name), name))
-        self.personal = lru_cache(maxsize=None)(lambda text: looks_personal(text, names_of_places=longest_first))
+        self.personal = lru_cache(maxsize=None)(lambda text: _personal(text, longest_first))
 
     def unit_in(self, code: str, period: Period) -> _UnitSpan | None:
         """The unit as it stood in the period, the newest span of several."""
@@ -141,6 +142,15 @@ class Book:
         return level == "all" or any(
             span.level == level and span.lives_in(period) for spans in self.spans.values() for span in spans
         )
+
+
+def _personal(text: str, places: Iterable[str]) -> str | None:
+    """What of a person an office's words seem to hold, in Vietnamese, or None; `places` are names of units."""
+    if (found := looks_personal(text, names_of_places=places)) or "://" in text:
+        return found
+    for place in places:
+        text = text.replace(place, "—")
+    return "số định danh, điện thoại hoặc địa chỉ" if tells_person(text) else None
 
 
 _Read = TypeVar("_Read")

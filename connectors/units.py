@@ -23,15 +23,14 @@ import msgspec
 from pydantic import Field, NonNegativeInt
 
 from connectors.contract import Broken
-from connectors.exports import ExportSettings, Wanted, quoted, read_export, tidied
+from connectors.exports import NO_PERSON, ExportSettings, Wanted, hidden, quoted, read_export, tidied
 from connectors.npsp_adapter import SUCCESS, AdapterSettings, answer_of, open_adapter
-from connectors.person_fields import is_personal, masked
+from connectors.person_fields import is_personal
 from connectors.protocol import Call, Guard, Permanent, Reply, Step, Transient, Walk
 from connectors.records import text_of
 from connectors.settings import Strict
 
 SERVICE = "LayDanhMucCoQuan"
-NO_PERSON = "looks_like_a_person"
 
 
 class DirectorySettings(Strict):
@@ -215,21 +214,14 @@ def _judge(places: Collection[str]) -> Callable[[Agency | None], _Fault | None]:
         if not row.code:
             return "MADONVI_present", "MADONVI", "Thiếu mã đơn vị (MADONVI)"
         if is_personal("agencyCode", row.code):
-            return NO_PERSON, "MADONVI", _hidden("Mã đơn vị", row.code)
+            return NO_PERSON, "MADONVI", hidden("Mã đơn vị", row.code)
         if not row.name:
             return "TENDONVI_present", "TENDONVI", f"Mã {quoted(row.code)} thiếu tên đơn vị (TENDONVI)"
         if is_personal("agencyName", known.sub("—", row.name) if names else row.name):
-            return NO_PERSON, "TENDONVI", f"Mã {quoted(row.code)}: {_hidden('tên đơn vị', row.name)}"
+            return NO_PERSON, "TENDONVI", f"Mã {quoted(row.code)}: {hidden('tên đơn vị', row.name)}"
         return None
 
     return fault
-
-
-def _hidden(what: str, text: str) -> str:
-    return (
-        f"{what} {masked(text)} có vẻ chứa thông tin của một người (tên, số định danh, điện thoại, thư điện tử); "
-        "giá trị không được lưu, hãy sửa tại nguồn"
-    )
 
 
 def gathered(heard: Iterable[_Heard], fault: Callable[[Agency | None], _Fault | None]) -> Directory:

@@ -68,6 +68,11 @@ def unreadable(broken: Broken) -> dict[str, Any]:
     }
 
 
+def keyed(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry that a source made itself, with the keyed hash in place of its own."""
+    return {**entry, **_hashes(entry["content_hash"])}
+
+
 def _hashes(said: str) -> dict[str, str | None]:
     """The keyed hash of a record's own hash; beside it, for one turn of the key, the one that may be stored."""
     keys = in_use()
@@ -281,14 +286,16 @@ def settle(
 def settle_unsaid(lake: Lake, source: str, prefix: str, said: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
     """Close open entries of a small source whose keys begin with `prefix` and that are not among those `said` now.
 
-    For lists that are read whole: what is no longer refused is mended, or gone.
+    For lists that are read whole: what is no longer refused is mended, or gone. Call it after `quarantine`, which
+    gives what is said again the hash of today's key.
     """
-    still = pa.table({name: pa.array([each[name] for each in said], pa.string()) for name in ("record_key", "reason")})
+    names_said = ("record_key", "reason", "content_hash")
+    still = pa.table({name: pa.array([each[name] for each in said], pa.string()) for name in names_said})
     connection = lake.connect(RAW_QUARANTINE)
     connection.register("still", still)
     is_over = (
         "stage = $stage AND source = $source AND settled_at IS NULL AND starts_with(record_key, $prefix) "
-        "AND (record_key, reason) NOT IN (SELECT record_key, reason FROM still)"
+        f"AND ({', '.join(names_said)}) NOT IN (SELECT {', '.join(names_said)} FROM still)"
     )
     names: dict[str, Any] = {"stage": STAGE, "source": source, "prefix": prefix}
     if connection.sql(f"SELECT 1 FROM raw_quarantine WHERE {is_over} LIMIT 1", params=names).fetchall():

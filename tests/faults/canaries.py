@@ -13,7 +13,7 @@ import sqlite3
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,14 +111,16 @@ def _grown(value: Any) -> Any:
     return [_grown(one) for one in value] if isinstance(value, list) else value
 
 
-def spoilt(record: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """The record once for each of its scalars, which holds a canary instead; with the path of the scalar."""
+def spoilt(
+    record: Mapping[str, Any], canaries: Sequence[str] = CANARIES
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """The record once for each of its scalars, which holds one of `canaries` in turn; with the scalar's path."""
     for number, path in enumerate(_paths(record)):
         changed: Any = copy.deepcopy(dict(record))
         inner = changed
         for step in path[:-1]:
             inner = inner[step]
-        inner[path[-1]] = CANARIES[number % len(CANARIES)]
+        inner[path[-1]] = canaries[number % len(canaries)]
         yield path, changed
 
 

@@ -1,7 +1,8 @@
 """No person on disk, whatever a source sends and wherever it puts it.
 
 Canaries stand in every field of every source's records: outside the contract, where nothing may be built of
-them, and inside it, where a name has no business. Then every byte and cell that was kept is searched.
+them, and inside it, where a name has no business. Then every byte and cell that was kept is searched. Sources that
+make no dossier: `test_no_person_beside_dossiers.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from connectors.profiled import SCHEMA
 from connectors.shape import shape_of
 from orchestration.settings import Home as Root
 from orchestration.settings import load_province
-from tests.connectors import test_observations as observed
 from tests.connectors.database import conftest as replica
 from tests.connectors.database import small
 from tests.connectors.files.drops import COLUMNS, ROWS, Drops, csv_text, row
@@ -251,24 +251,6 @@ def test_dropped_files_keep_nobody(tmp_path: Path) -> None:
     drops.home.conform("n1")
     assert persons(tmp_path / "home") == []
     assert not found_in(str(count.notes).encode())
-
-
-def test_observations_keep_nobody(tmp_path: Path) -> None:
-    """In every cell, beside the cells, and as names of files."""
-    sound = ["" if value is None else str(value) for value in observed.SOUND]
-    rows = [
-        [*sound[:place], canary, *sound[place + 1 :], canary]
-        for canary in CANARIES
-        for place in range(len(observed.HEADING_ROW))
-    ]
-    lines = [",".join([*observed.HEADING_ROW, NAME]), *(",".join(each) for each in rows)]
-    for canary in CANARIES:
-        (tmp_path / f"{canary}.csv").write_text("x\n", encoding="utf-8")
-    (tmp_path / "so-lieu.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    reading = observed.read(tmp_path)
-    assert reading.rows_read == len(rows) + len(CANARIES)
-    assert not found_in(str(reading.rows.to_pylist()).encode())
-    assert not found_in(str(reading.refused.to_pylist()).encode())
 
 
 def test_the_receiver_journals_nobody() -> None:

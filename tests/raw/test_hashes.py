@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,9 +12,12 @@ import pytest
 from assets.raw import hashes
 from assets.raw.hashes import DAYS_VARIABLE, KEY_VARIABLE, KeyProblem, Keys, open_keys, rotate
 from assets.raw.quarantine import quarantine, unreadable
+from connectors.catalogue_files import CatalogueFileSettings
 from connectors.records import untyped
+from tests.dossiers import test_catalogue as catalogue
+from tests.indicators import test_observed as observed
 from warehouse.lake import Lake
-from warehouse.tables import RAW_QUARANTINE
+from warehouse.tables import CORE_UNIT, RAW_QUARANTINE
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 RECORD = b'{"MaHoSo": 099066123456'
@@ -43,6 +46,61 @@ def test_a_record_is_set_aside_once_over_a_change_of_key(tmp_path: Path) -> None
     assert len(first) == len(second) == len(third) == 1
     assert len({*first, *second, *third}) == 3
     assert lake.read(RAW_QUARANTINE)["quarantined_at"].to_pylist() == [NOW]
+
+
+def _of_a_catalogue(home: Path) -> Callable[[], Lake]:
+    """A night of a home whose catalogue has one row without a code."""
+    path = home / "danh-muc.csv"
+    path.write_text("Mã TTHC,Mức độ DVCTT\n1.001193,Toàn trình\n,Một phần\n", encoding="utf-8")
+    settings = CatalogueFileSettings(kind="catalogue-file", path=path)
+    nights = iter(range(1, 9))
+
+    def night() -> Lake:
+        stores = catalogue._stores(home, f"2026-10-{next(nights):02d}", settings)
+        catalogue._night(stores)
+        return stores.lake()
+
+    return night
+
+
+def _of_offices(home: Path) -> Callable[[], Lake]:
+    """A night of a home to which an office sent one row that cannot be used."""
+    folder, stores = home / "so-lieu", observed.Stores(home)
+    folder.mkdir()
+    stores.home.replace(CORE_UNIT, observed.UNITS)
+    row = (observed.FLOW, "H15.1", "2026-01", 5, 4, "1/BC", "Chủ tịch UBND xã", "2026-02-03")
+    observed._file(folder / "a.xlsx", row)
+
+    def night() -> Lake:
+        observed._night(stores, folder)
+        return stores.home
+
+    return night
+
+
+@pytest.mark.parametrize("source", [_of_a_catalogue, _of_offices])
+def test_what_is_read_beside_dossiers_is_recognised_over_a_change_of_key_too(
+    source: Callable[[Path], Callable[[], Lake]], tmp_path: Path
+) -> None:
+    night = source(tmp_path)
+    found = []
+    for keys in (Keys(b"mot"), Keys(b"hai", b"mot"), Keys(b"ba")):
+        hashes.use(keys)
+        rows = night().read(RAW_QUARANTINE).to_pylist()
+        found.append([row["content_hash"] for row in rows if row["settled_at"] is None])
+    first, second, third = found
+    assert len(first) == len(second) == 1
+    assert first != second
+    assert set(third) - set(second)  # by a key that knows neither it is another one
+
+
+def test_a_row_of_a_catalogue_that_was_mended_waits_no_longer(tmp_path: Path) -> None:
+    night, path = _of_a_catalogue(tmp_path), tmp_path / "danh-muc.csv"
+    (waiting,) = night().read(RAW_QUARANTINE)["settled_at"].to_pylist()
+    path.write_text("Mã TTHC,Mức độ DVCTT\n1.001193,Toàn trình\n1.000005,Một phần\n", encoding="utf-8")
+    (settled,) = night().read(RAW_QUARANTINE)["settled_at"].to_pylist()
+    assert waiting is None
+    assert settled is not None
 
 
 def test_the_hash_is_of_this_home_alone(tmp_path: Path) -> None:
