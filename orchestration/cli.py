@@ -36,6 +36,7 @@ from orchestration.commands.propose import propose
 from orchestration.commands.quarantine import quarantine
 from orchestration.commands.receive import receive
 from orchestration.commands.restate import restate
+from orchestration.commands.rotate_key import rotate_key
 from orchestration.commands.score import score
 from orchestration.commands.template import template
 from orchestration.commands.trace import trace
@@ -290,6 +291,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     template,
     propose,
     quarantine,
+    rotate_key,
     units,
     receive,
 )

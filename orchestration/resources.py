@@ -82,7 +82,7 @@ def stores_resource(home: Home, province: Province, *, watcher: Watcher | None =
         night = context.run_id or "without-run"
         watching = watcher or LogWatcher(context.log or logging.getLogger(__name__))
         with night_lock(home, night=night):
-            use(open_keys(home.root / "hash.key", now=datetime.now(UTC)))
+            use(open_keys(home.hash_key, now=datetime.now(UTC)))
             opened = open_stores(home, province, night=night, watcher=watching)
             opened.database().begin_night(night, province_code=province.province_code)
             yield opened

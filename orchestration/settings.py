@@ -81,6 +81,11 @@ class Home:
         return self.storage / "published"
 
     @property
+    def hash_key(self) -> Path:
+        """Key of the quarantine's hashes, where the environment names none."""
+        return self.root / "hash.key"
+
+    @property
     def dagster(self) -> Path:
         """DAGSTER_HOME."""
         return self.root / "dagster"

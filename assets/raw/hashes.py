@@ -93,6 +93,17 @@ def rotate(file: Path, *, now: datetime) -> Keys:
     return _write(file, secrets.token_bytes(32), _read(file)[0].current if file.exists() else None, now)
 
 
+def rotate_by_hand(file: Path, *, now: datetime, environment: Mapping[str, str] = os.environ) -> Keys:
+    """`rotate`, for an operator. Raises `KeyProblem` where the key is not in the file: it says how it is replaced."""
+    if environment.get(KEY_VARIABLE):
+        raise KeyProblem(
+            f"Khóa lấy từ biến {KEY_VARIABLE}, không từ {file}: hãy đặt {KEY_VARIABLE}=khóa-mới,khóa-đang-dùng nơi đặt "
+            "biến này (khóa mới: openssl rand -hex 32), chạy một đêm, rồi bỏ phần sau dấu phẩy (the key comes from the "
+            "environment: set new,present there, run a night, then leave the new one alone)"
+        )
+    return rotate(file, now=now)
+
+
 def _read(file: Path) -> tuple[Keys, datetime]:
     try:
         said = json.loads(file.read_text(encoding="ascii"))
