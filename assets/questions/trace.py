@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 
 from assets.dossiers.conform import RAW_BY_SOURCE
+from assets.dossiers.directory import Entry, entries, folded
 from assets.dossiers.precedence import PLATFORM, PRECEDENCE, Fact
 from assets.indicators.definitions import Definition
 from assets.questions.decisions import Judgement, Question, said
@@ -26,6 +27,7 @@ from assets.raw.tables import payments_table, profiled_table
 from warehouse.lake import Lake, connect
 from warehouse.schema import Table
 from warehouse.tables import (
+    CORE_AGENCY,
     CORE_CLAIM,
     CORE_COMPONENT,
     CORE_CROSSWALK,
@@ -44,6 +46,10 @@ _BOOKKEEPING = frozenset({"record_key", "content_hash", "extracted_at", "night"}
 _PROFILED_SHAPES = {profiled_table("").name: profiled_table, payments_table("").name: payments_table}
 #: The field in which a source says when it changed a record; a message says its place in the log instead.
 _SOURCE_TIME = {"portal": "modifiedDate", "onestop": "updatedDate", "messages": "position", "progress": "ThoiDiemXuLy"}
+#: The field in which a source names the agency, by code or by name.
+_AGENCY = {"portal": "govAgencyCode", "onestop": "agencyCode", "messages": "DonViXuLy"}
+#: The fields of all contracts that hold a dossier's code, as an excerpt shows them.
+_CODE_FIELDS = ("dossier_code", "national_code", "dossierNo", "code", "nationCode", "MaHoSo", "MaHoSoKhac")
 _CODE_PARTS = re.compile(r"(?P<agency>.+)-(?P<day>\d{6,8})-\d{4,7}")
 _NEAR = 5
 #: Status of a dossier that waits for what the citizen has to add.
@@ -128,14 +134,31 @@ class Version:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A code of the directory of a record's source: what the directory calls the agency that the record names."""
+
+    agency: str
+    name: str
+    unit_code: str | None
+    #: What became of the code since the directory was first read, in Vietnamese.
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
-    """A source record and why it belongs to the dossier; `rule` None: it never took part (quarantine)."""
+    """A source record and why it belongs to the dossier; `rule` None: it never took part (quarantine).
+
+    `agency` is as its newest version names it, `listed` what its source's directory has under that code or name;
+    None where the source has no directory or the record names no agency.
+    """
 
     source: str
     record_key: str
     rule: str | None
     evidence: str | None
     versions: tuple[Version, ...]
+    agency: str | None
+    listed: tuple[Listed, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +284,7 @@ def trace(lake: Lake, code: str, *, definitions: Sequence[Definition], as_of: da
     """
     profiled = _profiled(lake)
     read = (*_OWN, *RAW_BY_SOURCE.values(), *profiled.values(), RAW_QUARANTINE, CORE_PROCEDURE)
+    directories = _directories(lake)
     connection = lake.connect(*read, connection=connect())
     connection.execute(resources.files("assets.dossiers").joinpath("sql/macros.sql").read_text(encoding="utf-8"))
     key, also = _found(connection, code)
@@ -275,7 +299,7 @@ def trace(lake: Lake, code: str, *, definitions: Sequence[Definition], as_of: da
         dossier_key=key,
         also=also,
         as_of=as_of,
-        records=tuple(_record(connection, member, profiled) for member in members),
+        records=tuple(_record(connection, member, profiled, directories) for member in members),
         fields=_fields(connection, row, claims) if row else (),
         steps=_listed(connection, Step, "core_step", "step_no"),
         supplements=_listed(connection, Supplement, "core_supplement", "supplement_no"),
@@ -295,6 +319,16 @@ def _profiled(lake: Lake) -> dict[str, Table]:
         for name in there
         if name.startswith(prefix)
     }
+
+
+def _directories(lake: Lake) -> dict[str, list[Entry]]:
+    """What each source's directory lists, by the source's name; of a past night what it knew."""
+    if isinstance(lake, PastLake) and CORE_AGENCY.name not in lake.versions:
+        return {}
+    found: dict[str, list[Entry]] = {}
+    for entry in entries(lake.read(CORE_AGENCY)):
+        found.setdefault(entry.source, []).append(entry)
+    return found
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: str, **values: Any) -> list[dict[str, Any]]:
@@ -342,10 +376,19 @@ _CODES = {
 }
 
 
+#: The code asked for, and those that the dossier's records carry.
+_KNOWN_CODES = """
+    SELECT code FROM (
+        SELECT dossier_code($code) AS code
+        UNION SELECT code FROM one.core_claim UNION SELECT other_code FROM one.core_claim
+    )
+"""
+
+
 def _members(
     connection: duckdb.DuckDBPyConnection, key: str | None, code: str, profiled: Mapping[str, Table]
 ) -> list[dict[str, Any]]:
-    """Source records of the dossier by the crosswalk, and steps by its codes.
+    """Source records of the dossier by the crosswalk, steps by its codes, and payments that carry one and wait.
 
     Where it was never conformed, every record that carries the code; one of a profiled system under that
     system's own name, since its role is known only to who conforms it.
@@ -363,21 +406,35 @@ def _members(
             for column in ("dossier_code", "national_code")
             if column in table.column_names
         )
+    carried_rule = "CASE WHEN $is_conformed THEN 'code' END"
+    waiting = "".join(f"\n        UNION ALL {_waiting_sql(table)}" for table in profiled.values() if _is_payments(table))
     return _rows(
         connection,
         f"""
-        WITH code AS (
-            SELECT dossier_code($code) AS code
-            UNION SELECT code FROM one.core_claim UNION SELECT other_code FROM one.core_claim
-        )
+        WITH code AS ({_KNOWN_CODES})
         SELECT source, record_key, rule, evidence FROM one.core_crosswalk
         UNION ALL
-        SELECT source, record_key, CASE WHEN $is_conformed THEN 'code' END, any_value(code)
-        FROM ({carried}) SEMI JOIN code USING (code) GROUP BY source, record_key
+        SELECT source, record_key, {carried_rule}, any_value(code)
+        FROM ({carried}) SEMI JOIN code USING (code) GROUP BY source, record_key{waiting if key else ""}
         ORDER BY list_position(['portal', 'onestop', 'messages', 'payments', 'progress'], source), record_key
         """,
         code=code,
         is_conformed=key is not None,
+    )
+
+
+def _is_payments(table: Table) -> bool:
+    return table.name.startswith(payments_table("").name)
+
+
+def _waiting_sql(table: Table) -> str:
+    """Payments that name the dossier in their newest words and are there still, but are none of its payments."""
+    order = "extracted_at" + (", position" if "position" in table.column_names else "")
+    newest = f"SELECT * FROM {table.name} QUALIFY row_number() OVER (PARTITION BY record_key ORDER BY {order} DESC) = 1"
+    return (
+        f"SELECT 'payments', record_key, NULL, dossier_code(dossier_code) FROM ({newest}) AS newest "
+        "WHERE is_gone IS NOT TRUE AND dossier_code(dossier_code) IN (SELECT code FROM code) "
+        "AND record_key NOT IN (SELECT record_key FROM one.core_crosswalk WHERE source = 'payments')"
     )
 
 
@@ -398,9 +455,15 @@ def _near(connection: duckdb.DuckDBPyConnection, code: str) -> list[str]:
     return [row["dossier_code"] for row in found]
 
 
-def _record(connection: duckdb.DuckDBPyConnection, member: Mapping[str, Any], profiled: Mapping[str, Table]) -> Record:
+def _record(
+    connection: duckdb.DuckDBPyConnection,
+    member: Mapping[str, Any],
+    profiled: Mapping[str, Table],
+    directories: Mapping[str, Sequence[Entry]],
+) -> Record:
     # The key of a profiled system's record begins with the system's name.
-    system = profiled.get(member["record_key"].partition(":")[0])
+    name = member["record_key"].partition(":")[0]
+    system = profiled.get(name)
     table = system or RAW_BY_SOURCE[member["source"]]
     time = "modified_at" if system else _SOURCE_TIME[member["source"]]
     order = "extracted_at" + (", position" if "position" in table.column_names else "")
@@ -419,7 +482,20 @@ def _record(connection: duckdb.DuckDBPyConnection, member: Mapping[str, Any], pr
         )
         for row, then, now in zip(rows, before, said_so, strict=True)
     )
-    return Record(**member, versions=versions)
+    agency = rows[-1].get("agency" if system else _AGENCY.get(member["source"], "")) if rows else None
+    listed = _listed_as(agency, directories.get(name if system else member["source"]))
+    return Record(**member, versions=versions, agency=agency, listed=listed)
+
+
+def _listed_as(agency: str | None, directory: Sequence[Entry] | None) -> tuple[Listed, ...] | None:
+    """What a directory has under a code or a name; None without either."""
+    if agency is None or directory is None:
+        return None
+    return tuple(
+        Listed(agency=each.agency, name=each.name, unit_code=each.unit_code, note=each.note)
+        for each in directory
+        if folded(agency) in (folded(each.agency), folded(each.name))
+    )
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:
@@ -634,17 +710,23 @@ def _counted(connection: duckdb.DuckDBPyConnection, definition: Definition, as_o
 
 
 def _held(connection: duckdb.DuckDBPyConnection, members: Sequence[Mapping[str, Any]], code: str) -> tuple[Held, ...]:
-    """Quarantine rows of the records, and of any record whose key is the code."""
+    """Quarantine rows of the records, of any record whose key is the code, and of what extraction set aside under it.
+
+    The last was never stored as a record; its excerpt says which dossier it names.
+    """
     names = ", ".join(Held.__dataclass_fields__)
+    carried = ", ".join(f"dossier_code(excerpt ->> '{name}')" for name in _CODE_FIELDS)
     rows = _rows(
         connection,
         f"SELECT {names} FROM raw_quarantine WHERE list_contains($records, source || '|' || record_key) "
         "OR (list_contains($keys, record_key) AND contains(record_key, ':')) "
         "OR dossier_code(record_key) = dossier_code($code) OR starts_with(record_key, dossier_code($code) || '|') "
+        f"OR (stage = 'extract' AND settled_at IS NULL AND list_has_any([{carried}], $codes)) "
         "ORDER BY quarantined_at, source, record_key",
         records=[f"{member['source']}|{member['record_key']}" for member in members],
         # A profiled system's record is held under the system's name or its role.
         keys=[member["record_key"] for member in members],
+        codes=[row["code"] for row in _rows(connection, f"{_KNOWN_CODES} WHERE code IS NOT NULL", code=code)],
         code=code,
     )
     return tuple(Held(**row) for row in rows)

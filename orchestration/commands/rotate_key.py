@@ -28,7 +28,8 @@ def rotate_key() -> None:
         return
     console.print(
         "Khóa cũ còn được giữ để đêm tới nhận ra bản ghi đã cách ly và băm lại. Khóa cũ bị lộ thì sau đêm tới hãy chạy "
-        "lệnh này lần nữa: khóa cũ mất hẳn. Mã băm cũ còn trong các phiên bản trước của kho đến khi thuocdo upkeep dọn. "
+        "lệnh này lần nữa: khóa cũ mất hẳn. Mã băm cũ còn trong các phiên bản trước của kho đến khi thuocdo upkeep "
+        "dọn. "
         "· The old key serves until this is run again, after the next night; old hashes stand in past versions until "
         "upkeep removes them."
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from assets.questions.decisions import Judgement
-    from assets.questions.trace import Counted, Field, Record, Trace
+    from assets.questions.trace import Counted, Field, Listed, Record, Trace
 
 _MARK = {True: "✓", False: "✗"}
 _KIND_VI = {"month": "tháng", "quarter": "quý", "half": "6 tháng", "year": "năm"}
@@ -121,11 +121,22 @@ def _record_lines(record: Record) -> Iterator[str]:
         "không tham gia hợp nhất" if record.rule is None else f"ghép theo {record.rule} {record.evidence or ''}".strip()
     )
     yield f"  {record.source} {record.record_key} ({why})"
+    if record.listed is not None:
+        yield f"    đơn vị {record.agency}: {_listed_vi(record.listed)}"
     for version in record.versions:
         at = f" nguồn ghi {version.source_time}" if version.source_time else ""
         changed = "; ".join(f"{one.field}: {one.before} → {one.after}" for one in version.changes)
         told = changed or f"{version.field_count} trường có giá trị"
         yield f"    lưu {said(version.stored_at)}, đêm {version.night}{at}: {told}"
+
+
+def _listed_vi(listed: Iterable[Listed]) -> str:
+    """What the source's directory calls an agency."""
+    told = "; ".join(
+        f"{one.agency} “{one.name}”{f', {one.note}' if one.note else ''} → {one.unit_code or 'chưa gắn đơn vị'}"
+        for one in listed
+    )
+    return f"danh bạ của nguồn ghi {told}" if told else "danh bạ của nguồn không có"
 
 
 def _table(title: str, *headings: str) -> Table:

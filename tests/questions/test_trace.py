@@ -22,13 +22,16 @@ from assets.questions.trace import (
     speaking,
     trace,
 )
+from orchestration.commands.trace import rendered
+from tests.dossiers.platform import SOURCE, Platform, transaction
 from tests.dossiers.records import World, message, onestop, portal, progress
 from tests.questions.conftest import TwoNights
 from tests.rows import table_rows
 from warehouse.lake import Lake
-from warehouse.tables import CORE_CLAIM, CORE_DOSSIER
+from warehouse.tables import CORE_AGENCY, CORE_CLAIM, CORE_DOSSIER
 
 CODE, OTHER = "H15.07-261001-0001", "000.00.07.H15-261001-0777"
+ANOTHER = "H15.07-261001-0009"
 AS_OF = datetime(2026, 10, 31, 17, tzinfo=UTC)
 DEFINITIONS = load_definitions()
 
@@ -69,6 +72,58 @@ def _trace(world: World, code: str = CODE) -> Trace:
 def _version(found: Trace, indicator: str, version: str) -> Counted:
     (one,) = [one for one in found.indicators if (one.indicator, one.version) == (indicator, version)]
     return one
+
+
+def test_a_payment_that_waits_is_shown_with_its_dossier(tmp_path: Path) -> None:
+    """T1 is counted; T2 has a state without a meaning, T3 no amount that can be read; T4 was booked to another dossier
+    since, T5 is another dossier's.
+    """
+    world = Platform(tmp_path)
+    moved = transaction("T4", CODE, TrangThai="Đang đối soát")
+    unknown, unreadable = {"TrangThai": "Đang đối soát"}, {"SoTien": "năm mươi nghìn"}
+    rows = [transaction("T1", CODE), transaction("T2", CODE, **unknown), transaction("T3", CODE, **unreadable), moved]
+    world.drop("1.csv", [*rows, transaction("T5", ANOTHER, **unknown), transaction("T6", ANOTHER, **unreadable)])
+    world.night(onestop=[onestop("o1", code=CODE)])
+    world.drop("2.csv", [moved | {"MaHoSo": ANOTHER}])
+    world.night()
+    found = _trace(world)
+    rules = {one.record_key: one.rule for one in found.records if one.source == "payments"}
+    assert rules == {f"{SOURCE}:T1": "code", f"{SOURCE}:T2": None}
+    assert [(one.record_key, one.reason) for one in found.quarantine] == [
+        (f"{SOURCE}:T3", "not_amount"),
+        (f"{SOURCE}:T2", "unmapped_payment_state"),
+    ]
+    assert [one.amount_vnd for one in found.payments] == [50_000]
+    printed = "\n".join(map(str, rendered(found)))
+    assert f"payments {SOURCE}:T2 (không tham gia hợp nhất)" in printed
+
+
+def test_each_agency_is_told_as_its_sources_directory_calls_it(tmp_path: Path) -> None:
+    """The one-stop names it by code, the message by name; the portal's directory lacks it; progress names none."""
+    world = _world(tmp_path)
+    agencies = {one.source: one.agency for one in _trace(world).records}
+    assert agencies["progress"] is None
+    assert {one.listed for one in _trace(world).records} == {None}, "nobody keeps a directory"
+    rows = [
+        ("onestop", agencies["onestop"], "Sở Nội vụ cũ", date(2026, 9, 1), date(2026, 9, 30), None),
+        ("onestop", agencies["onestop"], "Sở Nội vụ", date(2026, 10, 1), None, "H15.SNV"),
+        ("messages", "K07", agencies["messages"], date(2026, 9, 1), None, None),
+        ("portal", "KHAC", "Sở Y tế", date(2026, 9, 1), None, None),
+    ]
+    names = ("source", "agency", "name", "first_listed_on", "last_listed_on", "unit_code")
+    world.lake.replace(CORE_AGENCY, table_rows(CORE_AGENCY, *(dict(zip(names, row, strict=True)) for row in rows)))
+    found = _trace(world)
+    listed = {one.source: one.listed for one in found.records}
+    (onestop_says,) = listed["onestop"] or ()
+    assert (onestop_says.name, onestop_says.unit_code) == ("Sở Nội vụ", "H15.SNV")
+    assert onestop_says.note == "đổi tên từ 01/10/2026, trước là “Sở Nội vụ cũ”"
+    (message_says,) = listed["messages"] or ()
+    assert (message_says.agency, message_says.unit_code) == ("K07", None)
+    assert (listed["portal"], listed["progress"]) == ((), None)
+    printed = "\n".join(map(str, rendered(found)))
+    assert "“Sở Nội vụ”, đổi tên từ 01/10/2026, trước là “Sở Nội vụ cũ” → H15.SNV" in printed
+    assert f"đơn vị {agencies['portal']}: danh bạ của nguồn không có" in printed
+    assert "chưa gắn đơn vị" in printed
 
 
 @pytest.mark.parametrize("code", [CODE, " h15.07–261001–0001 ", "H15.07 - 261001 - 0001", OTHER, OTHER.lower()])
