@@ -27,6 +27,8 @@ class Broken:
     clause: str
     detail: str
     content_hash: str
+    #: The code of the dossier that it names, where that could be read all the same.
+    dossier_code: str | None = None
 
 
 @dataclass(frozen=True)

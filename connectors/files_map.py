@@ -374,7 +374,12 @@ class _Batch:
             clause=problem.field,
             detail=f"{place}: {problem.text}",
             content_hash=hashlib.md5(f"{self.mapper.digest} {place}".encode(), usedforsecurity=False).hexdigest(),
+            dossier_code=self._code(row) if problem.field not in ("dossier_code", "row") else None,
         )
+
+    def _code(self, row: int) -> str | None:
+        source = self.profile.fields.get("dossier_code")
+        return None if source is None else self.values(source)[row]
 
     def _records(self, starts: list[int], record_of: Sequence[int | None]) -> pa.Table:
         arrays: dict[str, pa.Array] = {}

@@ -407,7 +407,9 @@ def _members(
             if column in table.column_names
         )
     carried_rule = "CASE WHEN $is_conformed THEN 'code' END"
-    waiting = "".join(f"\n        UNION ALL {_waiting_sql(table)}" for table in profiled.values() if _is_payments(table))
+    waiting = "".join(
+        f"\n        UNION ALL {_waiting_sql(table)}" for table in profiled.values() if _is_payments(table)
+    )
     return _rows(
         connection,
         f"""

@@ -18,7 +18,7 @@ import pyarrow as pa
 from assets.raw.hashes import in_use
 from assets.raw.sift import NO_PERSON, SPOILT
 from connectors.contract import Broken, RecordContract
-from connectors.person_fields import shown
+from connectors.person_fields import is_personal, shown
 from warehouse.lake import Lake
 from warehouse.schema import Table
 from warehouse.tables import RAW_QUARANTINE
@@ -57,14 +57,15 @@ def refused(row: Mapping[str, Any], contract: RecordContract) -> dict[str, Any]:
 
 def unreadable(broken: Broken) -> dict[str, Any]:
     """The quarantine entry of a record that never became columns; a place that names somebody is not told."""
-    where = shown(broken.where)
+    where, code = shown(broken.where), broken.dossier_code
+    is_told = code is not None and not is_personal("dossier_code", code)
     return {
         "record_key": where,
         **_hashes(broken.content_hash),
         "reason": broken.reason,
         "clause": broken.clause,
         "detail": broken.detail.replace(broken.where, where),
-        "excerpt": None,
+        "excerpt": json.dumps({"dossier_code": code}, ensure_ascii=False) if is_told else None,
     }
 
 
