@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import getproxies, proxy_bypass
 
+import httpcore
 import httpx
 import pyarrow as pa
 import stamina
@@ -49,6 +50,18 @@ _OVERLOADED = frozenset(
 )
 #: While it waits for its hours, a loop looks at the clock so often: clocks are set, machines sleep.
 _LOOK_SECONDS = 60.0
+#: A connection that was idle for longer is opened anew: servers close theirs.
+_KEEP_SECONDS = 5.0
+#: A path that goes on the wire as it is.
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]*)+")
+#: What may go wrong between two machines, in the words of httpx's client and of its transport.
+_FAILURES = (
+    httpx.TransportError,
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+)
 _VARIABLE_SEGMENT = re.compile(r"[^/]*\d[^/]*")
 
 
@@ -66,48 +79,70 @@ def sender(client: httpx.AsyncClient, base_url: str) -> Send:
 
 @asynccontextmanager
 async def light_sender(base_url: str, manners: HttpManners, *, headers: Mapping[str, str]) -> AsyncIterator[Send]:
-    """Make calls below `base_url` straight through httpx's transports, with `headers` on each.
+    """Make calls below `base_url` straight through httpcore, httpx's own transport, with `headers` on each.
 
-    A client adds cookies, redirects and authentication flows to every request, and a pool looks at
-    all its connections for each, together at twice the price of the request itself. Two small calls
-    for each changed dossier need none of it: as many transports of one connection as calls may be
+    A client adds cookies, redirects and authentication flows to every request and parses its address character by
+    character, and a pool looks at all its connections for each, together at twice the price of the request itself.
+    Two small calls for each changed dossier need none of it: as many pools of one connection as calls may be
     under way, the last one used first. A proxy that the environment names is used.
     """
+    base_url = base_url.rstrip("/")
+    base = httpx.URL(base_url)
     timeout = httpx.Timeout(manners.timeout_seconds).as_dict()
-    idle: asyncio.LifoQueue[httpx.AsyncHTTPTransport] = asyncio.LifoQueue()
+    idle: asyncio.LifoQueue[httpcore.AsyncConnectionPool] = asyncio.LifoQueue()
 
     async def send(call: Call) -> Reply:
-        merged = {**headers, **dict(call.headers)}
-        url = _url(base_url, call)
-        request = httpx.Request(call.method, url, headers=merged, content=call.content, extensions={"timeout": timeout})
-        transport = await idle.get()
+        merged = list({**headers, **dict(call.headers)}.items())
+        url = httpcore.URL(
+            scheme=base.raw_scheme, host=base.raw_host, port=base.port, target=_target(base, base_url, call)
+        )
+        pool = await idle.get()
         try:
             with _on_the_wire(call):
-                response = await transport.handle_async_request(request)
-                try:
-                    body = await response.aread()
-                finally:
-                    await response.aclose()
-                return Reply(response.status_code, response.headers, body)
+                response = await pool.request(
+                    call.method, url, headers=merged, content=call.content, extensions={"timeout": timeout}
+                )
+                return _reply(response)
         finally:
-            idle.put_nowait(transport)
+            idle.put_nowait(pool)
 
-    tls = httpx.create_ssl_context()
+    tls, proxy = httpx.create_ssl_context(), _proxy(base_url)
     async with AsyncExitStack() as stack:
         for _ in range(manners.concurrency):
-            single = httpx.Limits(max_connections=1)
-            transport = httpx.AsyncHTTPTransport(verify=tls, limits=single, proxy=_proxy(base_url))
-            idle.put_nowait(await stack.enter_async_context(transport))
+            single = httpcore.AsyncConnectionPool(
+                ssl_context=tls, proxy=proxy, max_connections=1, keepalive_expiry=_KEEP_SECONDS
+            )
+            idle.put_nowait(await stack.enter_async_context(single))
         yield send
 
 
-def _proxy(base_url: str) -> str | None:
+def _target(base: httpx.URL, base_url: str, call: Call) -> bytes:
+    """Path and query as they go on the wire; whatever is not plain is left to httpx."""
+    if _PLAIN_PATH.fullmatch(call.path) is None:
+        return httpx.URL(_url(base_url, call)).raw_path
+    return base.raw_path.removesuffix(b"/") + _url("", call).encode("ascii")
+
+
+def _reply(response: httpcore.Response) -> Reply:
+    headers = httpx.Headers(response.headers)
+    if "content-encoding" in headers:
+        return Reply(response.status, headers, httpx.Response(200, headers=headers, content=response.content).content)
+    return Reply(response.status, headers, response.content)
+
+
+def _proxy(base_url: str) -> httpcore.Proxy | None:
     url = httpx.URL(base_url)
-    return None if proxy_bypass(url.host) else getproxies().get(url.scheme)
+    named = None if proxy_bypass(url.host) else getproxies().get(url.scheme)
+    if named is None:
+        return None
+    proxy = httpx.Proxy(named)
+    address = httpcore.URL(scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=b"/")
+    return httpcore.Proxy(address, auth=proxy.raw_auth)
 
 
 def _url(base_url: str, call: Call) -> str:
-    return f"{base_url}{call.path}?{urlencode(call.params)}" if call.params else f"{base_url}{call.path}"
+    # A comma may stand as it is; lists of ids are most of what is sent.
+    return f"{base_url}{call.path}?{urlencode(call.params, safe=',')}" if call.params else f"{base_url}{call.path}"
 
 
 @contextmanager
@@ -115,7 +150,7 @@ def _on_the_wire(call: Call) -> Iterator[None]:
     """What fails on the wire is `Transient`, told without URL, headers or body."""
     try:
         yield
-    except httpx.TransportError as error:
+    except _FAILURES as error:
         raise Transient(f"{call}: {type(error).__name__}", hint="The source did not answer") from error
     except httpx.DecodingError as error:
         raise Transient(f"{call}: the compressed answer was cut off") from error

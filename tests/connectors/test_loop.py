@@ -300,3 +300,48 @@ def test_a_whole_month_of_the_portal_through_a_server(monkeypatch: pytest.Monkey
 
     with serving(Route("/dossiers", dossiers)) as url:
         assert asyncio.run(run(url)) == set(range(1, 8))
+
+
+def test_a_proxy_that_the_environment_names_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        asked.extend(head.split("\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + b'{"n":1}')
+        await writer.drain()
+        writer.close()
+
+    async def run() -> bytes:
+        proxy = await asyncio.start_server(relay, "127.0.0.1", 0)
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("http_proxy", f"http://user:word@127.0.0.1:{port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        async with proxy, light_sender("http://source.invalid/rest", MANNERS, headers={}) as send:
+            return (await send(Call("/dossiers", (("ids", "a,b"), ("unit", "Xã Ea"))))).body
+
+    assert asyncio.run(run()) == b'{"n":1}'
+    assert asked[0] == "GET http://source.invalid/rest/dossiers?ids=a,b&unit=X%C3%A3+Ea HTTP/1.1"
+    assert "Proxy-Authorization: Basic dXNlcjp3b3Jk" in asked
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/dossiers/7", "/rest/dossiers/7"),
+        ("/dossiers/H15.1-26/á b", "/rest/dossiers/H15.1-26/%C3%A1%20b"),
+        ("/list?page=2&at=1%2F2", "/rest/list?page=2&at=1%2F2"),
+        ("", "/rest"),
+    ],
+)
+def test_a_path_goes_on_the_wire_as_an_address_must(path: str, target: str) -> None:
+    async def echo(request: Request) -> Response:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return Response(request.scope["raw_path"].decode() + query)
+
+    async def run(url: str) -> str:
+        async with light_sender(f"{url}/rest/", MANNERS, headers={}) as send:
+            return (await send(Call(path))).body.decode()
+
+    with serving(Route("/{path:path}", echo)) as url:
+        assert asyncio.run(run(url)) == target
