@@ -269,7 +269,7 @@ class _ProbeWalk(Walk):
     def accept(self, call: Call, reply: Reply) -> Step:
         ensure_usable(call, reply)
         try:
-            self.total = decoded(reply.body)[0].totalElements
+            self.total = decoded(reply.body).totalElements
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Transient(f"{call}: the answer is not a page of dossiers", hint="Check base_url") from None
         return Step()

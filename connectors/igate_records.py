@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from itertools import compress
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -126,6 +128,10 @@ class Item(msgspec.Struct, gc=False):
 
 
 _items = msgspec.json.Decoder(Item)
+_WHOLE_OR_NOTHING = {int, type(None)}
+#: How bytes say that they are no dossier, or a number that it is none.
+_UNTYPED = (msgspec.DecodeError, ValueError, OverflowError, UnicodeDecodeError)
+T = TypeVar("T")
 _NOTHING = Named()
 
 
@@ -153,16 +159,32 @@ def _texts(values: list[Any]) -> pa.Array:
 
 def _wholes(values: list[Any]) -> pa.Array:
     """A column of whole numbers, however they are spelled; `ValueError` or `OverflowError` when one is none."""
-    return pa.array([None if value is None else int_of(value) for value in values], _WHOLE)
+    # Arrow would cut the fraction off a number that is none.
+    if not set(map(type, values)) <= _WHOLE_OR_NOTHING:
+        values = [None if value is None else int_of(value) for value in values]
+    return pa.array(values, _WHOLE)
+
+
+def _each(items: Sequence[Any], name: str) -> list[Any]:
+    return list(map(attrgetter(name), items))
+
+
+def _named(items: Sequence[Item], name: str) -> list[Named]:
+    """A field of references, each as an object."""
+    return [value if type(value) is Named else reference(value) for value in map(attrgetter(name), items)]
 
 
 def _level(item: Item) -> Any:
+    if isinstance(item.procedureLevel, str):
+        return item.procedureLevel
     level = reference(item.procedureLevel)
     return next((said for said in (level.code, level.name, level.id) if said is not None), None)
 
 
 def _paid_date(item: Item) -> Any:
     paid = item.paymentRequestData
+    if paid is None:
+        return None
     paid = (paid[0] if paid else None) if isinstance(paid, list) else paid
     return paid.paidDate if paid else None
 
@@ -185,33 +207,39 @@ def _form_files(items: Sequence[Item]) -> pa.Array:
 
 def _columns(items: Sequence[Item]) -> pa.Table:
     """Dossiers in the contract's columns, column by column; fees come later."""
-    statuses = [reference(item.dossierStatus) for item in items]
-    agencies = [reference(item.agency) for item in items]
-    methods = [reference(item.applyMethod) for item in items]
+    statuses, agencies, methods = (_named(items, name) for name in ("dossierStatus", "agency", "applyMethod"))
     columns = {
-        "dossierStatusId": _wholes([status.id for status in statuses]),
-        "dossierStatusName": _texts([status.name for status in statuses]),
-        "procedureCode": _texts([reference(item.procedure).code for item in items]),
+        "dossierStatusId": _wholes(_each(statuses, "id")),
+        "dossierStatusName": _texts(_each(statuses, "name")),
+        "procedureCode": _texts(_each(_named(items, "procedure"), "code")),
         "procedureLevel": _texts([_level(item) for item in items]),
-        "agencyId": _texts([agency.id for agency in agencies]),
-        "agencyCode": _texts([agency.code for agency in agencies]),
-        "agencyName": _texts([agency.name for agency in agencies]),
-        "applyMethodId": _wholes([method.id for method in methods]),
-        "applyMethodName": _texts([method.name for method in methods]),
-        "paymentMethodName": _texts([reference(item.paymentMethod).name for item in items]),
+        "agencyId": _texts(_each(agencies, "id")),
+        "agencyCode": _texts(_each(agencies, "code")),
+        "agencyName": _texts(_each(agencies, "name")),
+        "applyMethodId": _wholes(_each(methods, "id")),
+        "applyMethodName": _texts(_each(methods, "name")),
+        "paymentMethodName": _texts(_each(_named(items, "paymentMethod"), "name")),
         "paidDate": _texts([_paid_date(item) for item in items]),
         "formFiles": _form_files(items),
         "fees": pa.nulls(len(items), pa.list_(FEE)),
     }
     plain = set(DOSSIERS.schema.names) - set(columns)
-    columns |= {name: _texts([getattr(item, name) for item in items]) for name in plain}
+    columns |= {name: _texts(_each(items, name)) for name in plain}
     return pa.table([columns[name] for name in DOSSIERS.schema.names], schema=DOSSIERS.schema)
 
 
-class Page(msgspec.Struct):
-    """A page decoded at once; `content` is null where a record of it cannot be."""
+class Head(msgspec.Struct, gc=False):
+    """What a walk needs of a record; the rest is skipped."""
 
-    content: list[Item]
+    id: Scalar | None = None
+    code: Scalar | None = None
+    updatedDate: Scalar | None = None
+
+
+class Page(msgspec.Struct):
+    """What a walk needs of a page."""
+
+    content: list[Head]
     totalElements: int | None = None
     totalPages: int | None = None
     last: bool | None = None
@@ -224,66 +252,76 @@ class _Split(msgspec.Struct):
     last: bool | None = None
 
 
-class _Head(msgspec.Struct):
-    id: Scalar | None = None
-    updatedDate: Scalar | None = None
-
-
-class _Heads(msgspec.Struct):
-    content: list[_Head]
+class _Whole(msgspec.Struct):
+    content: list[Item]
 
 
 _pages = msgspec.json.Decoder(Page)
+_head = msgspec.json.Decoder(Head)
 _splits = msgspec.json.Decoder(_Split)
-_heads = msgspec.json.Decoder(_Heads)
+_wholes_of_pages = msgspec.json.Decoder(_Whole)
+
+
+def decoded(body: bytes) -> Page:
+    """The page in `body`, so fast that the next one can be asked for: its records are typed meanwhile.
+
+    Raises msgspec's errors when the body is no page at all. A record that has no readable head stands for itself.
+    """
+    try:
+        return _pages.decode(body)
+    except msgspec.ValidationError:
+        split = _splits.decode(body)
+        heads = [_head_of(piece) for piece in split.content]
+        return Page(heads, split.totalElements, split.totalPages, split.last)
+
+
+def _head_of(piece: msgspec.Raw) -> Head:
+    try:
+        return _head.decode(piece)
+    except msgspec.ValidationError:
+        return Head(id=hash(bytes(piece)))
 
 
 class Pieces(Sequence[bytes]):
-    """The raw records of a page, taken apart only when somebody asks for one."""
+    """The raw records of a page of `count`, or those of them that `wanted` marks; taken apart when somebody asks."""
 
-    def __init__(self, body: bytes, count: int) -> None:
+    def __init__(self, body: bytes, count: int, wanted: Sequence[bool] | None = None) -> None:
         self._body = body
-        self._count = count
+        self._wanted = wanted
+        self._count = count if wanted is None else sum(wanted)
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: Any) -> Any:
-        return self._all[index]
+        found = self._all[index]
+        return [bytes(piece) for piece in found] if isinstance(index, slice) else bytes(found)
 
     @cached_property
-    def _all(self) -> list[bytes]:
-        return [bytes(piece) for piece in _splits.decode(self._body).content]
+    def _all(self) -> list[msgspec.Raw]:
+        return self._chosen(_splits.decode(self._body).content)
 
+    def items(self) -> list[Item]:
+        """All of them decoded at once. Raises msgspec's errors when one cannot be."""
+        return self._chosen(_wholes_of_pages.decode(self._body).content)
 
-def decoded(body: bytes) -> tuple[Page, list[Item] | None]:
-    """A page, and its dossiers where every one can be decoded.
-
-    Where one cannot, the page's items carry no more than id and time of change, and None comes beside it.
-    Raises msgspec's errors when the body is no page at all.
-    """
-    try:
-        page = _pages.decode(body)
-    except msgspec.ValidationError:
-        split = _splits.decode(body)
-        heads = [Item(id=head.id, updatedDate=head.updatedDate) for head in _heads.decode(body).content]
-        return Page(heads, split.totalElements, split.totalPages, split.last), None
-    return page, page.content
+    def _chosen(self, found: list[T]) -> list[T]:
+        return found if self._wanted is None else list(compress(found, self._wanted))
 
 
 def read_items(step: Step) -> Typed:
-    """Typed columns of a page: of `step.origin`, its decoded dossiers, or else record by record.
+    """Typed columns of a page: at once where all its dossiers can be decoded, or else record by record.
 
     A dossier that cannot be typed becomes `Broken`.
     """
     if not step.records:
         return Typed(_columns(()))
     shape = shape_of(step.records)
-    if step.origin is not None:
+    if isinstance(step.records, Pieces):
         try:
-            return Typed(_columns(step.origin), shape=shape)
-        except (ValueError, OverflowError):
-            pass  # a number that is none: found below
+            return Typed(_columns(step.records.items()), shape=shape)
+        except _UNTYPED:
+            pass  # found below
     items: list[Item] = []
     broken: list[Broken] = []
     for index, record in enumerate(step.records):
@@ -291,6 +329,6 @@ def read_items(step: Step) -> Typed:
             item = _items.decode(record)
             _columns([item])
             items.append(item)
-        except (msgspec.DecodeError, ValueError, OverflowError, UnicodeDecodeError):
+        except _UNTYPED:
             broken.append(untyped(record, f"{step.where}#{index}"))
     return Typed(_columns(items), tuple(broken), shape=shape)

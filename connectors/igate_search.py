@@ -14,7 +14,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import compress
 from typing import Any
 
 import msgspec
@@ -78,7 +77,7 @@ class SearchWalk(Walk):
         """Take a page in and ask for the next one."""
         ensure_usable(call, reply)
         try:
-            page, items = decoded(reply.body)
+            page = decoded(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Transient(f"{call}: the answer is not a page of dossiers ({len(reply.body)} bytes)") from None
         if call.tag == 0 and not page.content:
@@ -91,12 +90,10 @@ class SearchWalk(Walk):
         ended = is_old or not page.content or self._is_last(page, call.tag)
         calls = self._again(at_end=not is_old) if ended else [self._call(call.tag + 1)]
         where = f"page {call.tag} of walk {self._walks}"
-        pieces: Sequence[bytes] = Pieces(reply.body, len(page.content))
+        wanted = None
         if self._begins and times and min(times) < self._begins:
             wanted = [(instant(item.updatedDate) or self._begins) >= self._begins for item in page.content]
-            pieces = list(compress(pieces, wanted))
-            items = None if items is None else list(compress(items, wanted))
-        return Step(pieces, calls, where, items)
+        return Step(Pieces(reply.body, len(page.content), wanted), calls, where)
 
     def _call(self, page: int) -> Call:
         params = (("page", str(page)), ("size", str(self._rows)), ("sort", "updatedDate,desc"), ("spec", "page"))
@@ -206,7 +203,7 @@ class PresenceWalk(Walk):
         """Take one answer in."""
         ensure_usable(call, reply)
         try:
-            page, _ = decoded(reply.body)
+            page = decoded(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Transient(f"{call}: the answer is not a page of dossiers ({len(reply.body)} bytes)") from None
         identity, code = self._dossiers[call.tag]

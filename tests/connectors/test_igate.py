@@ -210,3 +210,30 @@ def test_a_fee_that_names_no_dossier_asked_for_is_not_guessed() -> None:
     walk = FeeWalk(["a"], settings())
     with pytest.raises(Transient, match="1 fee lines name no dossier"):
         walk.accept(walk.begin()[0], Reply(200, {}, b'[{"id":"1","amount":1,"dossier":{"id":"z"}}]'))
+
+
+def test_a_record_whose_head_is_of_another_kind_stops_neither_the_page_nor_the_walk() -> None:
+    rows = [{"id": {"$oid": "x"}, "updatedDate": "2026-10-01T08:00:00.000+0000"}, row("a", 1)]
+    walk = SearchWalk(START, settings())
+    step = walk.accept(walk.begin()[0], page(rows, total=2, last=True))
+    typed = read_items(step)
+    assert typed.records["id"].to_pylist() == ["a"]
+    assert [broken.where for broken in typed.broken] == ["page 0 of walk 1#0"]
+
+
+def test_bytes_that_are_no_text_in_one_record_cost_that_record_alone() -> None:
+    body = msgspec.json.encode({"content": [{**row("b", 2), "code": "?"}, row("a", 1)], "totalElements": 2})
+    walk = SearchWalk(START, settings())
+    step = walk.accept(walk.begin()[0], Reply(200, {}, body.replace(b'"code":"?"', b'"nationCode":"\xff"')))
+    typed = read_items(step)
+    assert typed.records["id"].to_pylist() == ["a"]
+    assert len(typed.broken) == 1
+
+
+@pytest.mark.parametrize("status", [3.5, 2**70, "ba", [{"id": 2.5}]])
+def test_a_status_that_is_no_whole_number_is_never_rounded(status: Any) -> None:
+    rows = [{**row("b", 2), "dossierStatus": status}, {**row("a", 1), "dossierStatus": 4.0}]
+    walk = SearchWalk(START, settings())
+    typed = read_items(walk.accept(walk.begin()[0], page(rows, total=2)))
+    assert typed.records["dossierStatusId"].to_pylist() == [4]
+    assert len(typed.broken) == 1
