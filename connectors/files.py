@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -39,6 +38,7 @@ from connectors.files_open import FileProblem, PartialFile, Payload, payloads, s
 from connectors.files_profile import FilesProfile
 from connectors.files_sheets import csv_tables, workbook_tables
 from connectors.files_table import Table
+from connectors.known_files import Stamp, sum_of
 from connectors.profiled import SCHEMA, Profile, ProfiledSettings, ProfileError
 from connectors.protocol import Batch, Completed, Guard, Part, Permanent, Span, Whole
 from connectors.records import numbered
@@ -95,8 +95,12 @@ class Dropped:
     path: Path
     name: str
     order: str
-    size: int
-    changed: int
+    stamp: Stamp
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.stamp.size
 
     @property
     def stream(self) -> str:
@@ -105,8 +109,7 @@ class Dropped:
 
     def is_same(self) -> bool:
         """Whether the file is still what it was when it was found."""
-        now = self.path.stat()
-        return (now.st_size, now.st_mtime_ns) == (self.size, self.changed)
+        return Stamp.of(self.path).is_same(self.stamp)
 
 
 def _stream(kind: str, name: str) -> str:
@@ -166,9 +169,9 @@ class Folder:
             name = path.relative_to(folder).as_posix()
             if path.name.startswith((".", "~$")) or path.suffix.lower() in _PASSING or not path.is_file():
                 continue
-            stat = path.stat()
-            order = order_of(path.name, stat.st_mtime_ns, self.profile)
-            found.append(Dropped(path, shown_name(name), order, stat.st_size, stat.st_mtime_ns))
+            stamp = Stamp.of(path)
+            order = order_of(path.name, stamp.changed, self.profile)
+            found.append(Dropped(path, shown_name(name), order, stamp))
         return sorted(found, key=lambda file: (file.order, file.name))
 
     # One night.
@@ -184,18 +187,17 @@ class Folder:
 
     def _file(self, file: Dropped, night: str) -> Iterator[Batch]:
         known = self._known.get(file.stream, {})
-        if known.get("mapping") == self._mapping and (known.get("size"), known.get("changed")) == (
-            file.size,
-            file.changed,
-        ):
+        is_mapped = known.get("mapping") == self._mapping
+        if is_mapped and file.stamp.is_known(known):
             return
-        if time.time() - file.changed / 1e9 < self.settings.settle_seconds:
+        if file.stamp.age_seconds < self.settings.settle_seconds:
             yield self._left(file, "vừa được ghi, để lại đêm sau")
             return
-        digest = _digest(file.path)
-        consumed = {**_stated(file), "sha256": digest, "mapping": self._mapping, "order": file.order}
-        if known.get("mapping") == self._mapping and known.get("sha256") == digest:
-            yield Batch((), {file.stream: consumed | {"order": known["order"]}})
+        digest = sum_of(file.path)
+        consumed = {**file.stamp.cursor(digest), "mapping": self._mapping, "order": file.order}
+        if is_mapped and known.get("sha256") == digest:
+            if file.stamp.is_settled:
+                yield Batch((), {file.stream: {**known, **file.stamp.cursor(digest)}})
             return
         if note := self._superseded(file, digest):
             yield Batch((), {file.stream: consumed | {"copy": True}}, (f"{self.name}: tệp {file.name}: {note}",))
@@ -388,15 +390,6 @@ class _Reading:
 
     def _note(self, text: str) -> None:
         self.notes.append(f"{self.folder.name}: tệp {self.file.name}: {text}")
-
-
-def _stated(file: Dropped) -> dict[str, Any]:
-    return {"size": file.size, "changed": file.changed}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def folder_of(settings: FilesSettings, *, name: str, positions: Positions | None = None) -> Folder:

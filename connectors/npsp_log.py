@@ -14,12 +14,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import time
 import unicodedata
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.contract import SEEN, Broken, RecordContract, any_said, present, readable_date, wire_field
+from connectors.known_files import Stamp, sum_of
 from connectors.person_fields import shown
 from connectors.protocol import Batch, Completed, Part, Permanent, Span
 from connectors.records import Reader, Typed, numbered, untyped
@@ -274,25 +274,32 @@ class MessageLog:
 
     def due(self) -> list[Path]:
         """Files to read, by name: new or changed ones that are no longer being written to."""
+        return [file for file, stamp in self._settled() if not self._is_consumed(file, stamp)]
+
+    def _settled(self) -> Iterator[tuple[Path, Stamp]]:
+        """The files that are no longer being written to, as they stand, in sending order."""
         if not self.settings.folder.is_dir():
             raise Permanent(f"folder {self.settings.folder} does not exist", key="folder")
-        files = sorted(self.settings.folder.glob(self.settings.pattern), key=told)
-        return [file for file in files if file.is_file() and self._is_settled(file) and not self._is_consumed(file)]
+        for file in sorted(self.settings.folder.glob(self.settings.pattern), key=told):
+            if file.is_file() and (stamp := Stamp.of(file)).age_seconds >= self.settings.settle_seconds:
+                yield file, stamp
 
-    def _is_settled(self, file: Path) -> bool:
-        return time.time() - file.stat().st_mtime >= self.settings.settle_seconds
-
-    def _is_consumed(self, file: Path) -> bool:
-        known = self.consumed.get(told(file))
-        if known is None or known.get("size") != file.stat().st_size:
-            return False
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == known.get("sha256")
+    def _is_consumed(self, file: Path, stamp: Stamp) -> bool:
+        """Whether the file was consumed as it is now; its bytes are summed where how it stands does not tell."""
+        known = self.consumed.get(told(file), {})
+        if stamp.is_known(known):
+            return True
+        return known.get("size") == stamp.size and sum_of(file) == known.get("sha256")
 
     def _batches(self) -> Iterator[Batch]:
         readers = {contract.kind: Reader(as_read(contract)) for contract in (MESSAGES, PROGRESS)}
         gathered = _Gathered()
-        for file in self.due():
+        for file, stamp in self._settled():
+            if self._is_consumed(file, stamp):
+                known = self.consumed[told(file)]
+                if stamp.is_settled and not stamp.is_known(known):
+                    gathered.cursors[told(file)] = stamp.cursor(known["sha256"])
+                continue
             digest, size = hashlib.sha256(), 0
             with file.open("rb") as stream:
                 for number, line in enumerate(stream, start=1):
@@ -301,7 +308,8 @@ class MessageLog:
                     gathered.add(line, told(file), number)
                     if gathered.is_full:
                         yield gathered.batch(readers)
-            gathered.cursors[told(file)] = {"size": size, "sha256": digest.hexdigest()}
+            # What was read, should it have grown meanwhile.
+            gathered.cursors[told(file)] = replace(stamp, size=size).cursor(digest.hexdigest())
         # Also without a new file: what was set aside under another contract is asked for by this one.
         yield gathered.batch(readers)
 
