@@ -1,7 +1,8 @@
 """A proposal of a profile for a dropped file, for an operator to correct.
 
-Belongs here: guessing which heading is which field (`file_headings.yaml`), the formats of dates and the codes
-that are to be given a meaning, and writing them down as YAML. Does not belong here: reading files
+Belongs here: guessing whether a row is a dossier or a payment, which heading is which field
+(`file_headings.yaml`), the formats of dates and the codes that are to be given a meaning, and writing them down as
+YAML. Does not belong here: reading files
 (`files_open.py` and what it feeds), the command (`orchestration/commands/propose.py`).
 
 Columns that seem to speak of a person, by their heading or their values, are named under "không lấy" and
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,12 +31,12 @@ import yaml
 from connectors.files import READERS
 from connectors.files_objects import field_names
 from connectors.files_open import FileProblem, Payload, payloads, shown_name
-from connectors.files_profile import CODES, FilesProfile, name_key
+from connectors.files_profile import AMOUNTS, CODES, FilesProfile, Joined, name_key, names_of
 from connectors.files_sheets import csv_head, workbook_heads
 from connectors.files_table import FIRST_ROWS, Heading, Merge, Table, text_of, unfolded
 from connectors.observation_cells import folded, tidy
 from connectors.person_marks import looks_personal
-from connectors.profiled import DATES, Profile, instant_sql
+from connectors.profiled import DATES, Profile, Subject, instant_sql
 
 #: So many rows are looked at; more would tell nothing new of formats, and codes that are rarer come by themselves.
 _MOST_ROWS = 200_000
@@ -63,6 +64,14 @@ _MEANT = {
     "payment_state": "settled, open, refunded, cancelled",
 }
 _NEEDED = ("procedure_code", "agency", "status")
+_PAYMENT_NEEDED = {
+    "record_id": "mã tham chiếu, được nhắc lại khi hoàn phí hay hủy",
+    "dossier_code": "mã hồ sơ",
+    "payments.amount_vnd": "số tiền",
+    "payments.state": "trạng thái",
+}
+_INSTANTS = frozenset({*DATES, "payments.paid_at"})
+_SUBJECTS: tuple[Subject, ...] = ("dossier", "payment")
 _MONTH = re.compile(r"(20\d\d)([-_.]?)(0[1-9]|1[0-2])(?:\2(0[1-9]|[12]\d|3[01]))?")
 
 
@@ -86,19 +95,26 @@ class _Seen:
     keys: set[str] = field(default_factory=set)
 
 
-def propose(path: Path) -> str:
+#: A column, or two that are joined.
+_Column = str | Joined
+_Fields = dict[str, _Column]
+
+
+def propose(path: Path, subject: Subject | None = None) -> str:
     """A profile of the file as YAML, with comments where an operator has to decide.
 
-    Raises `FileProblem` where the file cannot be read at all.
+    `subject` is what a row tells of; by the headings when left out. Raises `FileProblem` where the file cannot be
+    read at all.
     """
     payload = payloads(path, shown_name(path.name))[0]
     found = _found(payload)
-    fields, personal, unknown = _guessed(found.names)
+    subject = subject or _subject(found.names)
+    fields, personal, unknown = _guessed(found.names, subject)
     seen = _seen(payload, found, fields)
     for at in [at for at in fields if _names_persons(seen, at)]:
-        personal.append(fields.pop(at))
+        personal.extend(names_of(fields.pop(at)))
     lines = [
-        *_lines(path, found, fields, seen),
+        *_lines(path, found, fields, seen, subject),
         *_left_out("Không lấy, có vẻ là thông tin cá nhân (never read: personal)", personal),
         *_left_out("Chưa biết là gì, chưa lấy (unknown, not read)", unknown),
     ]
@@ -122,6 +138,24 @@ def _known() -> Mapping[str, str]:
         for item, headings in items.items():
             known |= {heading: f"{name}.{item}" for heading in headings if heading not in known}
     return known
+
+
+@cache
+def _known_transactions() -> Mapping[str, str]:
+    """The same for a file of payments."""
+    return {heading: name for name, headings in _headings()["transactions"].items() for heading in headings}
+
+
+def _known_as(subject: Subject) -> Mapping[str, str]:
+    return _known_transactions() if subject == "payment" else _known()
+
+
+def _subject(names: Sequence[str]) -> Subject:
+    """A row is a payment where it has a reference or transaction and an amount, and neither reception nor promise."""
+    as_payment = {_field(name.split(" / "), "payment") for name in names if name}
+    as_dossier = {_field(name.split(" / "), "dossier") for name in names if name}
+    is_transaction = bool(as_payment & {"record_id", "transaction"}) and "payments.amount_vnd" in as_payment
+    return "payment" if is_transaction and not as_dossier & {"received_at", "due_at"} else "dossier"
 
 
 def bare(heading: str) -> str:
@@ -185,7 +219,9 @@ def _heading(rows: Sequence[Sequence[Any]], merges: Sequence[Merge] | None) -> t
         for first in range(min(FIRST_ROWS, len(rows) - height + 1)):
             levels = [[cell for cell in dict.fromkeys(column) if cell]
                       for column in zip(*unfolded(rows, first, height, merges), strict=True)]  # fmt: skip
-            score = sum(bool(column) and _field(column) is not None for column in levels)
+            score = max(
+                sum(bool(column) and _field(column, subject) is not None for column in levels) for subject in _SUBJECTS
+            )
             full = sum(map(bool, levels)) if height == 1 and not any(map(_has_digit, levels)) else 0
             if (score, full) > best[0]:
                 best = (score, full), Heading(first, height, tuple(" / ".join(column) for column in levels))
@@ -196,22 +232,23 @@ def _has_digit(column: Sequence[str]) -> bool:
     return any(cell.isdigit() for cell in column)
 
 
-def _field(levels: Sequence[str]) -> str | None:
+def _field(levels: Sequence[str], subject: Subject) -> str | None:
     """The field of a heading, by all its rows or by its lowest."""
-    return _known().get(bare(" ".join(levels))) or _known().get(bare(levels[-1]))
+    known = _known_as(subject)
+    return known.get(bare(" ".join(levels))) or known.get(bare(levels[-1]))
 
 
 def _rows_of(heading: Heading) -> dict[str, Any]:
     return {"header_row": heading.first + 1, "header_rows": heading.height} if heading.height > 1 else {}
 
 
-def _guessed(names: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
+def _guessed(names: Sequence[str], subject: Subject) -> tuple[_Fields, list[str], list[str]]:
     """Field → heading, headings of persons, headings that nothing is known of."""
     fields: dict[str, str] = {}
     personal: list[str] = []
     unknown: list[str] = []
     for name in names:
-        at = _field(name.split(" / ")) if name else None
+        at = _field(name.split(" / "), subject) if name else None
         if at == "agency_name" and "agency" not in fields:
             at = "agency"
         if name and is_personal(name):
@@ -220,7 +257,19 @@ def _guessed(names: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]
             fields[at] = name
         elif name:
             unknown.append(name)
-    return fields, personal, unknown
+    return (_as_payment(fields, unknown) if subject == "payment" else {**fields}), personal, unknown
+
+
+def _as_payment(fields: dict[str, str], unknown: list[str]) -> _Fields:
+    """The reference names a row, else the transaction; a code of success stands beside the state, or for it."""
+    transaction, result = fields.pop("transaction", None), fields.pop("result", None)
+    if transaction and fields.setdefault("record_id", transaction) != transaction:
+        unknown.append(transaction)
+    guessed: _Fields = {**fields}
+    if result:
+        state = fields.get("payments.state")
+        guessed["payments.state"] = Joined(columns=(state, result), joined="/") if state else result
+    return guessed
 
 
 @contextmanager
@@ -233,22 +282,33 @@ def _read(payload: Payload, keys: Mapping[str, Any], fields: Mapping[str, str]) 
 # The values.
 
 
-def _seen(payload: Payload, found: _Found, fields: Mapping[str, str]) -> _Seen:
+def _seen(payload: Payload, found: _Found, fields: Mapping[str, _Column]) -> _Seen:
     """Look at the mapped columns; nothing else is taken out of a row."""
     seen = _Seen()
     if not fields:
         return seen
     # Any field does for reading; which column is which is told by its name.
-    lone = next(iter(fields.values()))
-    wanted = {"record_id": (lone, *fields.values())}
+    named = [name for column in fields.values() for name in names_of(column)]
+    wanted = {"record_id": (named[0], *named)}
     with _read(payload, found.keys, wanted) as tables:  # type: ignore[arg-type]
         for table in tables:
-            columns = {
-                at: table.columns[name_key(name)] for at, name in fields.items() if name_key(name) in table.columns
-            }
+            columns = {at: _places(column, table) for at, column in fields.items()}
             for row in islice(table.rows, _MOST_ROWS):
-                _look(seen, {at: row.cells[each] for at, each in columns.items() if each < len(row.cells)})
+                _look(seen, {at: _cell(row.cells, each, fields[at]) for at, each in columns.items()})
     return seen
+
+
+def _places(column: _Column, table: Table) -> list[int]:
+    return [table.columns[name_key(name)] for name in names_of(column) if name_key(name) in table.columns]
+
+
+def _cell(cells: Sequence[Any], places: Sequence[int], column: _Column) -> Any:
+    """What a row says in a column; of joined ones the texts that say something."""
+    said = [cells[place] for place in places if place < len(cells)]
+    if not isinstance(column, Joined):
+        return said[0] if said else None
+    texts = (tidy(text_of(value) or "") for value in said if not isinstance(value, list | dict))
+    return column.joined.join(filter(None, texts))
 
 
 def _look(seen: _Seen, cells: Mapping[str, Any]) -> None:
@@ -271,7 +331,8 @@ def _look(seen: _Seen, cells: Mapping[str, Any]) -> None:
 
 def _names_persons(seen: _Seen, at: str) -> bool:
     """Whether the values of a column that is words look like people: one in twenty is no accident."""
-    texts = seen.texts.get(at, [])[:200] if at not in DATES and at not in CODES - {"agency"} else []
+    is_words = at not in _INSTANTS | AMOUNTS | (CODES - {"agency"})
+    texts = seen.texts.get(at, [])[:200] if is_words else []
     return bool(texts) and sum(looks_personal(text) is not None for text in texts) * 20 > len(texts)
 
 
@@ -305,29 +366,35 @@ def _reads(form: str) -> str:
 # The text.
 
 
-def _lines(path: Path, found: _Found, fields: Mapping[str, str], seen: _Seen) -> Iterator[str]:
+def _lines(path: Path, found: _Found, fields: Mapping[str, _Column], seen: _Seen, subject: Subject) -> Iterator[str]:
     yield f"# Hồ sơ nguồn đề xuất từ tệp {shown_name(path.name)} ({seen.rows} dòng đã xem). Máy đoán, người quyết:"
     yield "# hãy đọc từng dòng, sửa chỗ sai, điền codes, rồi ghi tên tệp này vào khóa profile của nguồn (kind: files)."
     yield "# A proposal: read every line, correct it, fill in codes, then name this file as the source's profile."
+    if subject == "payment":
+        yield "# Mỗi dòng là một giao dịch (role: payments). Nếu mỗi dòng là một hồ sơ: thuocdo propose --role onestop"
     yield "system: " + _said("tên hệ thống")
+    if subject == "payment":
+        yield "subject: payment"
     yield "zone: Asia/Ho_Chi_Minh"
     yield from _dates(fields, seen)
     for key, value in found.keys.items():
         yield f"{key}: {_said(value)}"
-    yield from _fields(fields, seen)
+    yield from _fields(fields, seen, _needs(fields, subject))
     yield from _lists(fields)
-    if seen.again:
+    if seen.again and subject == "payment":
+        yield f"# {seen.again} dòng lặp lại mã tham chiếu: trong một tệp, dòng sau thay dòng trước"
+    elif seen.again:
         yield f"# {seen.again} dòng lặp lại mã: nếu mỗi dòng là một thành phần hay khoản tiền, dùng rows: grouped"
     yield from _patterns(fields, seen)
     yield from _order(path.name)
-    yield from _codes(fields, seen)
+    yield from _codes(fields, seen, subject)
 
 
 def _said(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _dates(fields: Mapping[str, str], seen: _Seen) -> Iterator[str]:
+def _dates(fields: Mapping[str, _Column], seen: _Seen) -> Iterator[str]:
     texts = [text for at in fields if at.rpartition(".")[2] in {*DATES, "paid_at"} for text in seen.texts.get(at, [])]
     formats, left = date_formats(texts)
     yield f"dates: {_said(formats or ['%d/%m/%Y %H:%M:%S', '%d/%m/%Y'])}" + (
@@ -339,31 +406,49 @@ def _dates(fields: Mapping[str, str], seen: _Seen) -> Iterator[str]:
         yield "# CHÚ Ý: tháng đứng trước ngày, hãy kiểm tra"
 
 
-def _fields(fields: Mapping[str, str], seen: _Seen) -> Iterator[str]:
+def _fields(fields: Mapping[str, _Column], seen: _Seen, needs: Iterable[str]) -> Iterator[str]:
     yield "fields:"
-    for at, name in fields.items():
+    for at, column in fields.items():
         if "." not in at:
             note = f"   # CHÚ Ý: {seen.numbers[at]} ô là số, có thể đã mất số 0" if seen.numbers[at] else ""
-            yield f"  {at}: {_said(name)}{note}"
+            yield f"  {at}: {_source(column)}{note}"
+    yield from needs
+    if numeric := [at for at in fields if seen.numbers[at]]:
+        yield f"# Nếu các mã này vốn là số thường (không có số 0 ở đầu): numeric: {_said(numeric)}"
+
+
+def _needs(fields: Mapping[str, _Column], subject: Subject) -> Iterator[str]:
+    """What has to be there and was not found."""
+    if subject == "payment":
+        for at, what in _PAYMENT_NEEDED.items():
+            if at not in fields:
+                yield f'  # {at}: ""   # CHƯA THẤY cột {what}: bắt buộc' + ("; dưới lists" if "." in at else "")
+        return
     if not {"record_id", "dossier_code"} & set(fields):
         yield '  # dossier_code: ""   # CHƯA THẤY cột mã hồ sơ: bắt buộc'
     for at in _NEEDED:
         if at not in fields:
             yield f'  # {at}: ""   # CHƯA THẤY: bắt buộc; nếu cả tệp chỉ có một giá trị: {{const: "…"}}'
-    if numeric := [at for at in fields if seen.numbers[at]]:
-        yield f"# Nếu các mã này vốn là số thường (không có số 0 ở đầu): numeric: {_said(numeric)}"
 
 
-def _lists(fields: Mapping[str, str]) -> Iterator[str]:
+def _source(column: _Column) -> str:
+    return _said(column.model_dump() if isinstance(column, Joined) else column)
+
+
+def _lists(fields: Mapping[str, _Column]) -> Iterator[str]:
     names = list(dict.fromkeys(at.partition(".")[0] for at in fields if "." in at))
     if names:
         yield "lists:"
     for name in names:
-        items = {at.partition(".")[2]: heading for at, heading in fields.items() if at.startswith(f"{name}.")}
-        yield f"  {name}: {{fields: {_said(items)}}}"
+        items = [
+            f"{_said(at.partition('.')[2])}: {_source(column)}"
+            for at, column in fields.items()
+            if at.startswith(f"{name}.")
+        ]
+        yield f"  {name}: {{fields: {{{', '.join(items)}}}}}"
 
 
-def _patterns(fields: Mapping[str, str], seen: _Seen) -> Iterator[str]:
+def _patterns(fields: Mapping[str, _Column], seen: _Seen) -> Iterator[str]:
     """A shape that all values of a code have and that a lost zero would break."""
     found: dict[str, str] = {}
     for at in (at for at in fields if at in CODES and seen.texts.get(at)):
@@ -393,14 +478,19 @@ def _order(name: str) -> Iterator[str]:
         yield f"# Nếu tệp sau thay cả tháng của tệp trước: replaces: {{name: {_said(whole)}}}"
 
 
-def _codes(fields: Mapping[str, str], seen: _Seen) -> Iterator[str]:
+def _codes(fields: Mapping[str, _Column], seen: _Seen, subject: Subject) -> Iterator[str]:
     wanted = [at for at in _CODED if at in fields]
-    if wanted:
+    is_without_method = subject == "payment" and "payments.method" not in fields
+    if wanted or is_without_method:
         yield "codes:"
+    if is_without_method:
+        yield f"  payment_method:   # {_MEANT['payment_method']}"
+        yield '    "":   # mọi dòng, vì không thấy cột hình thức: online nếu cả tệp là giao dịch qua mạng'
     for at in wanted:
         counts = seen.counts.get(at, Counter())
         if len(counts) > _MOST_CODES or any(len(text) > _LONGEST_CODE for text in counts):
-            yield f"  # {_CODED[at]}: cột “{fields[at]}” có quá nhiều giá trị khác nhau, có lẽ không phải cột mã"
+            told = " + ".join(names_of(fields[at]))
+            yield f"  # {_CODED[at]}: cột “{told}” có quá nhiều giá trị khác nhau, có lẽ không phải cột mã"
             continue
         yield f"  {_CODED[at]}:   # {_MEANT[_CODED[at]]}"
         hidden = 0

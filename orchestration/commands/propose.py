@@ -6,6 +6,7 @@ Belongs here: where the proposal goes, and errors for operators. Does not belong
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,23 @@ Target = Annotated[
 ]
 
 
-def propose(file: File, target: Target = None) -> None:
+class ProposedRole(StrEnum):
+    """The roles that a source of files can have."""
+
+    ONESTOP = "onestop"
+    PORTAL = "portal"
+    PAYMENTS = "payments"
+
+
+Role = Annotated[
+    ProposedRole | None,
+    typer.Option(
+        "--role", help="Vai của nguồn; không nói thì đoán theo tiêu đề · the source's role; guessed if unsaid"
+    ),
+]
+
+
+def propose(file: File, target: Target = None, *, role: Role = None) -> None:
     """Đề xuất hồ sơ nguồn từ một tệp CSV, XLSX, JSON, Parquet. · Propose a profile for dropped files."""
     from rich.console import Console
     from rich.markup import escape
@@ -33,7 +50,7 @@ def propose(file: File, target: Target = None) -> None:
     if target is not None and target.exists():
         raise ConfigurationError(f"{target}: đã có, không ghi đè; xóa đi hoặc chọn tên khác (exists already)")
     try:
-        text = proposal(file)
+        text = proposal(file, None if role is None else "payment" if role is ProposedRole.PAYMENTS else "dossier")
     except FileProblem as problem:
         raise ConfigurationError(f"{problem.place or file.name}: {problem}") from None
     console = Console(highlight=False)

@@ -14,6 +14,9 @@ from connectors.files_propose import date_formats, propose
 from orchestration.cli import app
 from tests.connectors.files.drops import COLUMNS, Drops, csv_text, row, workbook
 from tests.connectors.files.test_formats import parquet, windows_1258
+from tests.dossiers.platform import COLUMNS as PAYMENT_COLUMNS
+from tests.dossiers.platform import Platform
+from tests.dossiers.records import onestop
 from warehouse.tables import CORE_DOSSIER
 
 NAMES = (*COLUMNS, "Họ và tên", "Số CCCD", "SĐT", "E-mail", "Địa chỉ thường trú", "Số tờ")
@@ -92,6 +95,97 @@ def test_every_format_is_proposed_alike(name: str, content: bytes, tmp_path: Pat
     assert said["dates"] == ["%d/%m/%Y %H:%M", "%d/%m/%Y"]
     assert said["patterns"] == {"procedure_code": r"\d\.\d{6}"}
     assert said.get("encoding") == ("windows-1258" if name == "a.csv" else None)
+
+
+# ---- payments
+
+
+def as_platform(code: str, *, state: str = "Đã thanh toán", result: str = "00", number: int = 1) -> tuple[str, ...]:
+    """A transaction in the order of the platform's own columns."""
+    return (f"TC{number}", f"GD{number}", code, "50000", "20261002091500", result, state)
+
+
+CODE = "H15.07-261001-0001"
+STATES = {"Đã thanh toán/00": "settled", "Đã thanh toán/99": "open", "Chờ thanh toán": "open", "": "online"}
+
+
+def test_a_proposal_for_a_payment_platform_connects_it(tmp_path: Path) -> None:
+    """What the platform calls paid under a code of failure is another state than paid."""
+    rows = [as_platform(CODE), as_platform(CODE, result="99", number=2)]
+    rows.append(as_platform(CODE, state="Chờ thanh toán", result="", number=3))
+    content = csv_text(rows, PAYMENT_COLUMNS)
+    text = propose(written(tmp_path, "doi-soat.csv", content))
+    said = yaml.safe_load(text)
+    assert said["subject"] == "payment"
+    assert said["fields"] == {"record_id": "MaThamChieu", "dossier_code": "MaHoSo"}
+    assert '"MaGiaoDich"' in text[text.index("Chưa biết") :]
+    for code, meaning in STATES.items():
+        text = text.replace(f"    {json.dumps(code, ensure_ascii=False)}:", f'    "{code}": "{meaning}"')
+    (tmp_path / "ho-so.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "home").mkdir()
+    world = Platform(tmp_path / "home", profile=str(tmp_path / "ho-so.yaml"))
+    (world.inbox / "doi-soat.csv").write_text(content, encoding="utf-8")
+    world.night(onestop=[onestop("o1", code=CODE)])
+    payments = world.payments(CODE)
+    assert [(row["amount_vnd"], row["is_settled"], row["method"]) for row in payments] == [
+        (50_000, True, "online"),
+        (50_000, False, "online"),
+        (50_000, False, "online"),
+    ]
+    assert world.quarantine() == []
+
+
+@pytest.mark.parametrize(
+    ("names", "subject", "state"),
+    [
+        (("Mã tham chiếu", "Mã hồ sơ", "Số tiền", "Trạng thái", "Thời gian giao dịch"), "payment", "Trạng thái"),
+        (("Mã giao dịch", "Mã hồ sơ", "Số tiền", "Mã lỗi"), "payment", "Mã lỗi"),
+        (("Mã giao dịch", "Mã hồ sơ", "Mã TTHC", "Đơn vị", "Số tiền", "Trạng thái giao dịch"), "payment", None),
+        # A dossier with what was paid for it; it has a promise.
+        (("Mã giao dịch", "Mã hồ sơ", "Số tiền", "Trạng thái", "Ngày hẹn trả"), "dossier", None),
+        (("Mã hồ sơ", "Số tiền", "Trạng thái"), "dossier", None),
+    ],
+)
+def test_headings_tell_payments_from_dossiers(
+    names: tuple[str, ...], subject: str, state: str | None, tmp_path: Path
+) -> None:
+    said = yaml.safe_load(propose(written(tmp_path, "a.csv", csv_text([["1"] * len(names)], names))))
+    assert said.get("subject", "dossier") == subject
+    if state:
+        assert said["lists"]["payments"]["fields"]["state"] == state
+
+
+def test_the_role_that_is_asked_for_counts_and_what_it_lacks_is_told(tmp_path: Path) -> None:
+    dossiers, target = written(tmp_path, "a.csv", FILE), tmp_path / "p.yaml"
+    assert CliRunner().invoke(app, ["propose", str(dossiers), str(target), "--role", "payments"]).exit_code == 0
+    text = target.read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["subject"] == "payment"
+    lacking = [line.split(":")[0].strip("# ") for line in text.splitlines() if "CHƯA THẤY cột" in line]
+    assert lacking == ["record_id", "payments.amount_vnd"]
+    payments = written(tmp_path, "b.csv", csv_text([as_platform(CODE)], PAYMENT_COLUMNS))
+    said = CliRunner().invoke(app, ["propose", str(payments), "--role", "onestop"]).output
+    assert "subject" not in yaml.safe_load(said)
+    assert CliRunner().invoke(app, ["propose", str(payments), "--role", "messages"]).exit_code == 2
+
+
+def test_who_paid_is_not_read_and_amounts_and_instants_are_nobody(tmp_path: Path) -> None:
+    names = (
+        "Mã tham chiếu",
+        "Mã hồ sơ",
+        "Số tiền",
+        "Thời gian giao dịch",
+        "Người nộp tiền",
+        "Số điện thoại",
+        "Trạng thái",
+    )
+    row = ("TC1", CODE, "123456789", "202610020915", "Nguyễn Văn Canary", "0912345678", "Trần Thị Canary")
+    text = propose(written(tmp_path, "a.csv", csv_text([row] * 30, names)))
+    assert "Canary" not in text
+    assert "0912345678" not in text
+    assert yaml.safe_load(text)["lists"]["payments"]["fields"] == {
+        "amount_vnd": "Số tiền",
+        "paid_at": "Thời gian giao dịch",
+    }
 
 
 @pytest.mark.parametrize(
