@@ -126,11 +126,10 @@ def test_a_proposal_for_a_payment_platform_connects_it(tmp_path: Path) -> None:
     world = Platform(tmp_path / "home", profile=str(tmp_path / "ho-so.yaml"))
     (world.inbox / "doi-soat.csv").write_text(content, encoding="utf-8")
     world.night(onestop=[onestop("o1", code=CODE)])
-    payments = world.payments(CODE)
-    assert [(row["amount_vnd"], row["is_settled"], row["method"]) for row in payments] == [
-        (50_000, True, "online"),
-        (50_000, False, "online"),
-        (50_000, False, "online"),
+    assert [(row["amount_vnd"], row["is_settled"], row["is_online"]) for row in world.payments(CODE)] == [
+        (50_000, True, True),
+        (50_000, False, False),
+        (50_000, False, False),
     ]
     assert world.quarantine() == []
 
