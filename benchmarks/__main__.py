@@ -18,33 +18,32 @@ from rich.console import Console
 
 from benchmarks import evaluate, extract
 from benchmarks.processes import Measured, best_of, run_apart
-from orchestration.settings import load_province
 from sandbox.population import build_population
 from sandbox.server import running_sandbox
 
 README = Path(__file__).with_name("README.md")
-#: About 92 of 100 dossiers are in the one-stop system.
-_SHARE = 0.918
+#: Of 100 dossiers about 92 are in the one-stop system, about 66 in the portal.
+_SHARES = {"onestop": 0.918, "igate": 0.918, "portal": 0.66}
 
 out = Console(highlight=False)
 
 
-def extraction(records: int, work: Path, *, rounds: int = 3) -> dict[str, Measured]:
-    """Extraction of about `records` records of the one-stop system: ours, bare transfer, dlt."""
-    population = build_population(int(records / _SHARE), 3478)
-    with running_sandbox(population, home=work / f"home-{records}") as served:
-        settings = load_province(served.province_file).sources["onestop"]
+def extraction(source: str, records: int, work: Path, *, rounds: int = 3) -> dict[str, Measured]:
+    """Extraction of about `records` records of a source of the sandbox: ours, bare transfer, for one of them dlt."""
+    population = build_population(int(records / _SHARES[source]), 3478)
+    with running_sandbox(population, home=work / f"home-{source}-{records}") as served:
         environment = {**os.environ, **served.environment}
-        calls, file = work / f"calls-{records}.json", str(served.province_file)
-        base, token = str(settings.base_url), str(settings.token_url)  # type: ignore[union-attr]
-        rows, width = str(settings.page_rows), str(settings.manners.concurrency)  # type: ignore[union-attr]
-        run_apart(extract.MODULE, ["thuocdo", file, str(work), str(calls)], environment=environment)
+        file = str(extract.profiled(served.province_file) if source == "igate" else served.province_file)
+        calls = work / f"calls-{source}-{records}.json"
+        run_apart(extract.MODULE, ["thuocdo", source, file, str(work), str(calls)], environment=environment)
         peers = {
-            "thuocdo": (extract.MODULE, ["thuocdo", file, str(work)]),
-            "bare httpx": (extract.MODULE, ["bare", base, token, str(calls), width]),
+            "thuocdo": (extract.MODULE, ["thuocdo", source, file, str(work)]),
+            "bare transfer": (extract.MODULE, ["bare", source, file, str(calls)]),
+            "httpx": (extract.MODULE, ["httpx", source, file, str(calls)]),
         }
         measured = best_of(rounds, peers, environment=environment)
-        measured["dlt"] = run_apart(extract.MODULE, ["dlt", base, token, str(work), rows], environment=environment)
+        if source == "onestop":
+            measured["dlt"] = run_apart(extract.MODULE, ["dlt", file, str(work)], environment=environment)
         return measured
 
 
@@ -56,6 +55,13 @@ def evaluation(dossiers: int, work: Path, *, rounds: int = 3) -> dict[str, Measu
     measured = best_of(rounds, peers) | best_of(1, slow)
     evaluate.refuse_different_counts({name: run.facts for name, run in measured.items()})
     return measured
+
+
+_READ = {
+    "onestop": "dossiers with their fees",
+    "igate": "dossiers with their fees",
+    "portal": "dossiers with their files and payments",
+}
 
 
 def _table(title: str, unit: str, amount: int, measured: dict[str, Measured], aims: dict[str, str]) -> list[str]:
@@ -74,12 +80,17 @@ def main(records: int, dossiers: int) -> None:
     with tempfile.TemporaryDirectory(prefix="thuocdo-bench-") as folder:
         work = Path(folder)
         lines = _head()
-        for size in (records // 10, records):
-            out.print(f"extraction of {size:,} records …")
-            found = extraction(size, work)
-            aims = {"bare httpx": "≤ 1.5", "dlt": "≤ 1/15"} if size == records else {}
-            amount = found["thuocdo"].facts["records"]
-            lines += _table(f"Extraction, {size:,} records", "dossiers with their fees", amount, found, aims)
+        for source, title, many in (
+            ("onestop", "iGate v2", records),
+            ("igate", "iGate v2 by its profile", records // 4),
+            ("portal", "OpenCPS", records // 4),
+        ):
+            for size in (many // 10, many):
+                out.print(f"extraction, {title}, {size:,} records …")
+                found = extraction(source, size, work)
+                aims = {"bare transfer": "≤ 1.3", "dlt": "≤ 1/20"} if size == many else {}
+                amount = found["thuocdo"].facts["records"]
+                lines += _table(f"Extraction, {title}, {size:,} records", _READ[source], amount, found, aims)
         for size in (dossiers // 10, dossiers):
             out.print(f"evaluation over {size:,} dossiers …")
             found = evaluation(size, work)
@@ -106,7 +117,8 @@ def _head() -> list[str]:
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, {parts}.",
         "",
-        "- **bare httpx** makes the calls that the extraction makes and discards the replies.",
+        "- **bare transfer** makes the calls that the extraction makes, by the same transport, and discards the",
+        "  replies; **httpx** makes them by httpx's client.",
         "- **dlt** reads the list pages only, without the fees, from the same server to Parquet.",
         "- **hand-written** is SQL typed for these counts alone, over the same files, in DuckDB.",
         "- Memory is that of the whole process; a size and its tenth stand side by side to show whether it grows.",
