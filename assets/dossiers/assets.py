@@ -14,7 +14,7 @@ import pyarrow as pa
 from assets.dossiers.catalogue import SOURCE, amend, hear, is_due, last_day, settings_key
 from assets.dossiers.conform import CONFORMED, REFERENCE, conform
 from assets.dossiers.profiled import profiled_systems
-from assets.raw.quarantine import STAGE, quarantine, settle_unsaid
+from assets.raw.quarantine import STAGE, quarantine
 from assets.shown import count_metadata, materialised, said, spec
 from assets.stores import Stores
 from warehouse.lake import Lake
@@ -65,7 +65,6 @@ def _procedures(stores: Stores, lake: Lake, shipped: pa.Table, *, now: datetime)
     counts: dict[str, Any] = {**count_metadata(amended)}
     database.record_counts(stores.night, stage=STAGE, source=SOURCE, **counts)
     if len(found) == len(heard):
-        settle_unsaid(lake, SOURCE, "", amended.refused, now=now)
         database.move_cursor(SOURCE, settings, {"on": on.isoformat()}, lake_version=lake.version(CORE_PROCEDURE))
     for line in (*(each.said for each in heard), said(amended)):
         stores.watcher.say(line)

@@ -19,7 +19,6 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from assets.raw.quarantine import unreadable
 from connectors.catalogue import PROCEDURES, Catalogue, CatalogueServiceSettings, read_service
 from connectors.catalogue_files import CatalogueFileSettings, read_file
 from connectors.contract import Broken
@@ -113,7 +112,7 @@ def amend(known: pa.Table, catalogues: Sequence[Catalogue], *, on: date) -> Amen
     Raises `ValueError` when what is known was learned after `on`.
     """
     said = laid_over(each.procedures for each in catalogues)
-    broken = [unreadable(each) for catalogue in catalogues for each in catalogue.broken]
+    broken = [_unusable(each) for catalogue in catalogues for each in catalogue.broken]
     unplaced = unplaced_procedures(known, said)
     merged = merge_catalogue(known, said, on=on)
     return Amended(
@@ -140,11 +139,19 @@ def _changed(before: pa.Table, after: pa.Table) -> int:
     return len({row["procedure_code"] for row in after.to_pylist() if tuple(row.values()) not in known})
 
 
+def _unusable(broken: Broken) -> dict[str, Any]:
+    return _refused(broken.where, broken.content_hash, broken.reason, broken.clause, broken.detail)
+
+
 def _unplaced(code: str) -> dict[str, Any]:
     detail = (
         f"Thủ tục {code} chưa có trong danh mục đã biết, và chưa danh mục nào cho biết đủ tên, phí, kết quả và "
         "kênh trực tuyến để thêm vào"
     )
     digest = hashlib.md5(code.encode(), usedforsecurity=False).hexdigest()
-    clause = "name, has_fee, is_result_required, offers_online"
-    return unreadable(Broken(code, "unplaced_procedure", clause, detail, digest))
+    return _refused(code, digest, "unplaced_procedure", "name, has_fee, is_result_required, offers_online", detail)
+
+
+def _refused(key: str, content_hash: str, reason: str, clause: str, detail: str) -> dict[str, Any]:
+    entry = {"record_key": key, "content_hash": content_hash, "reason": reason, "clause": clause, "detail": detail}
+    return entry | {"excerpt": None}

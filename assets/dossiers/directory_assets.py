@@ -92,8 +92,8 @@ def _set_aside(heard: Iterable[Heard], lake: Lake, *, now: datetime) -> None:
         prefix = f"{each.settings.source}: "
         refused = [unreadable(broken) for broken in each.directory.broken]
         refused = [entry | {"record_key": prefix + entry["record_key"]} for entry in refused]
-        quarantine(refused, SOURCE, lake, now=now)
         settle_unsaid(lake, SOURCE, prefix, refused, now=now)
+        quarantine(refused, SOURCE, lake, now=now)
 
 
 def _written(heard: list[Heard], books: list[Amended | None], stores: Stores, lake: Lake) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.indicators.observed import figures_of, observed_indicators
-from assets.raw.quarantine import keyed, quarantine
+from assets.raw.quarantine import quarantine
 from assets.shown import materialised, spec
 from assets.stores import Stores
 from connectors.conditional import Document
@@ -106,7 +106,7 @@ def store_readings(lake: Lake, readings: Iterator[Reading], *, now: datetime) ->
     stored = []
     for reading in readings:
         lake.append(CORE_OBSERVATION, reading.rows)
-        quarantine([keyed(each) for each in reading.refused.to_pylist()], SOURCE, lake, now=now)
+        quarantine(reading.refused.to_pylist(), SOURCE, lake, now=now)
         stored.append(reading)
     return stored
 

@@ -69,9 +69,9 @@ def unreadable(broken: Broken) -> dict[str, Any]:
     }
 
 
-def keyed(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry that a source made itself, with the keyed hash in place of its own."""
-    return {**entry, **_hashes(entry["content_hash"])}
+def _keyed(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entry with the keyed hash in place of one that a source made itself."""
+    return entry if _BEFORE in entry else {**entry, **_hashes(entry["content_hash"])}
 
 
 def _hashes(said: str) -> dict[str, str | None]:
@@ -110,11 +110,13 @@ def quarantine(
 ) -> None:
     """Store entries, each once: one that stands there already keeps its first instant and is open again.
 
+    No plain hash passes here: entries that neither `refused` nor `unreadable` made are given the keyed one.
     `window` is the span that was read, `contract` the fingerprint of the contract that they break; both are
     what reading them again goes by.
     """
     if not entries:
         return
+    entries = [_keyed(entry) for entry in entries]
     _rekey(entries, source, lake)
     start, end = window or (None, None)
     more = {"stage": STAGE, "source": source, "quarantined_at": now, "window_start": start, "window_end": end}
@@ -287,16 +289,14 @@ def settle(
 def settle_unsaid(lake: Lake, source: str, prefix: str, said: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
     """Close open entries of a small source whose keys begin with `prefix` and that are not among those `said` now.
 
-    For lists that are read whole: what is no longer refused is mended, or gone. Call it after `quarantine`, which
-    gives what is said again the hash of today's key.
+    For lists that are read whole: what is no longer refused is mended, or gone.
     """
-    names_said = ("record_key", "reason", "content_hash")
-    still = pa.table({name: pa.array([each[name] for each in said], pa.string()) for name in names_said})
+    still = pa.table({name: pa.array([each[name] for each in said], pa.string()) for name in ("record_key", "reason")})
     connection = lake.connect(RAW_QUARANTINE)
     connection.register("still", still)
     is_over = (
         "stage = $stage AND source = $source AND settled_at IS NULL AND starts_with(record_key, $prefix) "
-        f"AND ({', '.join(names_said)}) NOT IN (SELECT {', '.join(names_said)} FROM still)"
+        "AND (record_key, reason) NOT IN (SELECT record_key, reason FROM still)"
     )
     names: dict[str, Any] = {"stage": STAGE, "source": source, "prefix": prefix}
     if connection.sql(f"SELECT 1 FROM raw_quarantine WHERE {is_over} LIMIT 1", params=names).fetchall():

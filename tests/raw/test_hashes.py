@@ -94,15 +94,6 @@ def test_what_is_read_beside_dossiers_is_recognised_over_a_change_of_key_too(
     assert set(third) - set(second)  # by a key that knows neither it is another one
 
 
-def test_a_row_of_a_catalogue_that_was_mended_waits_no_longer(tmp_path: Path) -> None:
-    night, path = _of_a_catalogue(tmp_path), tmp_path / "danh-muc.csv"
-    (waiting,) = night().read(RAW_QUARANTINE)["settled_at"].to_pylist()
-    path.write_text("Mã TTHC,Mức độ DVCTT\n1.001193,Toàn trình\n1.000005,Một phần\n", encoding="utf-8")
-    (settled,) = night().read(RAW_QUARANTINE)["settled_at"].to_pylist()
-    assert waiting is None
-    assert settled is not None
-
-
 def test_the_hash_is_of_this_home_alone(tmp_path: Path) -> None:
     (ours,) = set_aside(Lake(str(tmp_path / "a")), open_keys(tmp_path / "a.key", now=NOW, environment={}))
     (theirs,) = set_aside(Lake(str(tmp_path / "b")), open_keys(tmp_path / "b.key", now=NOW, environment={}))
