@@ -212,6 +212,7 @@ class Session:
         """A table or view, whatever the case of its name; an exact match comes first."""
 
         def look(connection: sa.Connection) -> Found | None:
+            """The first table or view in a schema that fits; None where there is none."""
             inspector = sa.inspect(connection)
             schemas = [None] if schema is None else _matching(inspector.get_schema_names(), schema)
             for real in schemas:

@@ -36,17 +36,28 @@ class Access(Protocol):
     """What the province's file says for logging in: an address, and names of environment variables."""
 
     @property
-    def token_url(self) -> Any: ...  # noqa: D102
+    def token_url(self) -> Any:
+        """Address that issues tokens."""
+
     @property
-    def username_env(self) -> str | None: ...  # noqa: D102
+    def username_env(self) -> str | None:
+        """Variable that holds the account's name."""
+
     @property
-    def password_env(self) -> str | None: ...  # noqa: D102
+    def password_env(self) -> str | None:
+        """Variable that holds its password."""
+
     @property
-    def client_id_env(self) -> str | None: ...  # noqa: D102
+    def client_id_env(self) -> str | None:
+        """Variable that holds the client's id (OAuth)."""
+
     @property
-    def client_secret_env(self) -> str | None: ...  # noqa: D102
+    def client_secret_env(self) -> str | None:
+        """Variable that holds the client's secret; None for a public client."""
+
     @property
-    def token_env(self) -> str | None: ...  # noqa: D102
+    def token_env(self) -> str | None:
+        """Variable that holds a token or key that is sent as it is."""
 
 
 #: Kind of login → keys that the province's file must have for it.

@@ -25,6 +25,7 @@ def instant_reader(profile: Profile) -> Callable[[str | None], datetime | None]:
     readers = [_reader(item, ZoneInfo(profile.zone)) for item in profile.dates]
 
     def read(text: str | None) -> datetime | None:
+        """The instant; None for a blank text or one of no known format."""
         trimmed = (text or "").strip()
         return next((found for reader in readers if trimmed and (found := reader(trimmed))), None)
 

@@ -106,6 +106,7 @@ def token_endpoint(
     """
 
     async def fetch() -> Ticket:
+        """One token, by a client of its own; `Permanent` or `Transient`."""
         client = AsyncOAuth2Client(
             client_id=client_id,
             client_secret=client_secret,

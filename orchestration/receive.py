@@ -174,6 +174,7 @@ def application(settings: ReceiverSettings, receiver: Receiver, journal: Journal
     service = _Service(settings, receiver, journal, tidy)
 
     async def broken(_: Request, error: Exception) -> Response:
+        """What nobody foresaw: told to the log by its place, and to the sender as a failure of ours."""
         # Where, not what: the text of an error may quote what was sent.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         log.error("%s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno)
@@ -267,6 +268,7 @@ def tidier(home: Home, province: Province) -> Tidy:
     """What removes journal files that nobody needs any more, and says how many."""
 
     def tidy() -> int:
+        """Remove what every reader has read and the time to keep is over for; how many files."""
         settings = configured(province)
         if settings.keep_days is None:
             return 0

@@ -127,6 +127,7 @@ def upkeep_job(home: Home) -> dg.JobDefinition:
 
     @dg.op(name="don_kho", description="Dọn kho và lịch sử chạy theo thời hạn lưu.\n\nUpkeep of lake and run history.")
     def tend(context: dg.OpExecutionContext) -> None:
+        """Tend the lake under the home's lock, then purge old runs; what was freed (bytes) is the metadata."""
         now, settings = datetime.now(UTC), Settings.from_environment()
         report = run_upkeep(home, settings, now=now, on_table=lambda table: context.log.info(line(table)))
         purged = purge_runs(context.instance, now=now, days=settings.run_days)
@@ -148,6 +149,7 @@ def upkeep_job(home: Home) -> dg.JobDefinition:
         "Compact, clear versions past their time, keep the nights that restatement needs.",
     )
     def job() -> None:
+        """One op, so that the lake and the history are tended by the same run."""
         tend()
 
     return job

@@ -29,6 +29,7 @@ def verify() -> None:
     console, read = Console(highlight=False), {"tables": 0, "rows": 0}
 
     def count(_: str, rows: int) -> None:
+        """Add a table that was read, with its rows, to what is told at the end."""
         read["tables"] += 1
         read["rows"] += rows
 
