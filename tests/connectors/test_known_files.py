@@ -22,7 +22,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors import known_files
 from connectors.files import FilesSettings, Folder, folder_of
 from connectors.known_files import MARGIN_SECONDS
 from connectors.npsp_log import MessageLog
@@ -74,7 +73,7 @@ class Disk:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Path, "stat", told)
             patch.setattr(Path, "open", opened)
-            patch.setattr(known_files.time, "time_ns", lambda: self.now)
+            patch.setattr("connectors.known_files.time.time_ns", lambda: self.now)
             yield
 
     def looked_at(self, reader: MessageLog | Folder) -> tuple[list[str], Cursors]:
@@ -177,7 +176,9 @@ def test_a_cursor_of_before_is_summed_once(kind: Kind, disk: Disk) -> None:
     disk.write(kind.name, kind.file(1))
     disk.now += 86_400 * SECOND
     _, cursors = disk.looked_at(kind.reader(disk.folder, {}))
-    old = {stream: {key: at[key] for key in at if key not in ("entered", "looked")} for stream, at in cursors.items()}
+    old: Cursors = {
+        stream: {key: at[key] for key in at if key not in ("entered", "looked")} for stream, at in cursors.items()
+    }
     codes, renewed = disk.looked_at(kind.reader(disk.folder, old))
     assert (codes, renewed) == ([], cursors)
 

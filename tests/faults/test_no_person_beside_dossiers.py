@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 import sandbox.catalogue as service
+from assets.dossiers.catalogue import hear
 from assets.scorecards.score_assets import published_evaluation
 from assets.stores import Stores
 from connectors.catalogue import CatalogueServiceSettings
@@ -41,7 +42,7 @@ from tests.dossiers.platform import COLUMNS, Platform, transaction
 from tests.dossiers.records import onestop
 from tests.faults.canaries import CANARIES, CITIZEN, NAME, found_in, persons, planted, spoilt
 from tests.indicators import test_observed as observed
-from warehouse.tables import CORE_AGENCY, CORE_OBSERVATION, CORE_PROCEDURE, RAW_EVALUATION, RAW_QUARANTINE
+from warehouse.tables import CORE_AGENCY, CORE_OBSERVATION, CORE_PROCEDURE, CORE_UNIT, RAW_EVALUATION, RAW_QUARANTINE
 
 
 def every_spoil(record: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
@@ -159,7 +160,7 @@ def test_a_workbook_whose_sheet_is_named_after_somebody_is_told_without_them(tmp
     book.active.title = NAME
     book.save(tmp_path / "bang.xlsx")
     file = CatalogueFileSettings(kind="catalogue-file", path=tmp_path / "bang.xlsx", sheet="Danh mục")
-    told = catalogue.hear(file).said
+    told = hear(file).said
     assert "Danh mục" in told
     assert quiet(told)
 
@@ -250,7 +251,7 @@ def test_observations_keep_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[s
     for canary in CANARIES:
         (given / f"{canary}.csv").write_text("x\n", encoding="utf-8")
     stores = observed.Stores(tmp_path / "home")
-    stores.home.replace(observed.CORE_UNIT, observed.UNITS)
+    stores.home.replace(CORE_UNIT, observed.UNITS)
     result = observed._night(stores, given)
     assert result.success
     assert stores.home.read(CORE_OBSERVATION).num_rows >= 1
@@ -320,7 +321,8 @@ def test_the_published_evaluation_keeps_nobody(shape: Mapping[str, Any], tmp_pat
 
 
 def test_a_name_in_the_published_evaluation_is_hidden_and_the_rest_is_read() -> None:
-    answer = {"overview": {**METRICS["overview"], "departmentName": NAME, "departmentCode": CITIZEN}, "evaluation": []}
+    overview: Any = METRICS["overview"]
+    answer = {"overview": {**overview, "departmentName": NAME, "departmentCode": CITIZEN}, "evaluation": []}
     told = read_or_told(answer)
     assert f"'department_name': '«{len(NAME)} ký tự»'" in told
     assert f"'department_code': '«{len(CITIZEN)} ký tự»'" in told
