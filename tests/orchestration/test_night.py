@@ -105,6 +105,7 @@ def test_the_ui_would_show_the_run_and_every_day(served: RunningSandbox, monkeyp
             assert instance.get_materialized_partitions(dg.AssetKey(name)) == set(days.get_partition_keys())
 
 
+@pytest.mark.slow
 def test_a_second_night_says_that_nothing_changed(first_night: str, served: RunningSandbox, thuocdo: Command) -> None:
     assert "nothing changed" not in first_night
     before = _published(served)
@@ -136,6 +137,7 @@ def test_two_nights_at_once(served: RunningSandbox, thuocdo: Command) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_night_without_its_secret_fails_with_one_sentence(
     served: RunningSandbox, thuocdo: Command, tmp_path: Path
 ) -> None:

@@ -233,7 +233,7 @@ def _knowledge(two_nights: TwoNights, night: PastNight) -> Knowledge:
     return Knowledge(night=night.night, as_of=night.as_of, lake=PastLake.of(here.lake, night), definitions=definitions)
 
 
-@pytest.mark.parametrize("name", ["2026-10", "2026"])
+@pytest.mark.parametrize("name", ["2026-10", pytest.param("2026", marks=pytest.mark.slow)])
 def test_restated_then_is_reported_then_and_the_dossiers_between_add_up(two_nights: TwoNights, name: str) -> None:
     here = two_nights.here
     past = night_known_on(here.database, date(2026, 10, 31))

@@ -48,7 +48,9 @@ def _shown(frame: pd.DataFrame, names: list[str]) -> dict[str, tuple[Any, ...]]:
     return {str(row[0]): tuple(row[1:]) for row in plain.itertuples(index=False, name=None)}
 
 
-@pytest.mark.parametrize(("vendor", "source"), [("td", "onestop"), ("opencps", "portal")])
+@pytest.mark.parametrize(
+    ("vendor", "source"), [("td", "onestop"), pytest.param("opencps", "portal", marks=pytest.mark.slow)]
+)
 def test_core_equals_the_truth_that_the_schema_carries(
     server: Server, population: Population, tmp_path: Path, vendor: str, source: str
 ) -> None:
