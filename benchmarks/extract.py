@@ -30,7 +30,7 @@ from assets.raw.extraction import extract
 from benchmarks.processes import stopwatch
 from connectors import loop
 from connectors.loop import Send
-from connectors.protocol import Call
+from connectors.protocol import Call, Reply
 from connectors.rest import RestSettings
 from connectors.settings import HttpManners, IGateSettings, OpenCpsSettings, secret
 from orchestration.settings import load_province
@@ -83,7 +83,14 @@ def _written_down(calls: Path | None) -> Iterator[None]:
 async def _httpx_sender(base_url: str, manners: HttpManners, *, headers: Mapping[str, str]) -> AsyncIterator[Send]:
     limits = httpx.Limits(max_connections=manners.concurrency)
     async with httpx.AsyncClient(timeout=manners.timeout_seconds, headers=dict(headers), limits=limits) as client:
-        yield loop.sender(client, base_url)
+
+        async def send(call: Call) -> Reply:
+            """One call by the client."""
+            url = f"{base_url}{call.path}"
+            reply = await client.request(call.method, url, params=call.params or None, headers=dict(call.headers))
+            return Reply(reply.status_code, reply.headers, reply.content)
+
+        yield send
 
 
 #: Ways of making a call: by httpx's client, and as the product does.

@@ -65,18 +65,6 @@ _FAILURES = (
 _VARIABLE_SEGMENT = re.compile(r"[^/]*\d[^/]*")
 
 
-def sender(client: httpx.AsyncClient, base_url: str) -> Send:
-    """Make calls below `base_url` through `client`, for what needs a whole client (OAuth2)."""
-
-    async def send(call: Call) -> Reply:
-        with _on_the_wire(call):
-            url = _url(base_url, call)
-            response = await client.request(call.method, url, headers=dict(call.headers), content=call.content)
-            return Reply(response.status_code, response.headers, response.content)
-
-    return send
-
-
 @asynccontextmanager
 async def light_sender(base_url: str, manners: HttpManners, *, headers: Mapping[str, str]) -> AsyncIterator[Send]:
     """Make calls below `base_url` straight through httpcore, httpx's own transport, with `headers` on each.

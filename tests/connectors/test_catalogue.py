@@ -29,9 +29,9 @@ from connectors.catalogue import (
     read_procedure,
 )
 from connectors.catalogue_files import CatalogueFileSettings, read_file
-from connectors.loop import Loop, sender
+from connectors.loop import Loop
 from connectors.npsp_adapter import Session
-from connectors.protocol import Permanent, SourceError
+from connectors.protocol import Call, Permanent, Reply, SourceError
 from warehouse.reference import CATALOGUE_SAYS
 
 BEFORE, AFTER = date(2026, 6, 30), date(2026, 7, 1)
@@ -229,8 +229,15 @@ def fetched(service: province.Catalogue, **changes: Any) -> Catalogue:
     async def run() -> Catalogue:
         own = settings(**changes)
         transport = httpx.ASGITransport(app=Starlette(routes=service.routes()))
-        async with httpx.AsyncClient(transport=transport) as client:
-            session = Session(sender(client, str(own.base_url)), own)
+        async with httpx.AsyncClient(transport=transport, base_url=str(own.base_url)) as client:
+
+            async def send(call: Call) -> Reply:
+                found = await client.request(
+                    call.method, call.path, params=call.params, headers=dict(call.headers), content=call.content
+                )
+                return Reply(found.status_code, found.headers, found.content)
+
+            session = Session(send, own)
             return await CatalogueService(own, Loop.over(session.send, own.manners)).read()
 
     return asyncio.run(run())
