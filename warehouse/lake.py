@@ -207,6 +207,23 @@ class Lake:
         files = [] if opened is None else self._files(opened, table, partitions)
         return self._relation(table, opened, files)
 
+    def relation_holding(self, table: Table, condition: str, *, connection: duckdb.DuckDBPyConnection) -> str:
+        """As `relation_sql`, of those files only that hold a row for which `condition` is true.
+
+        For few rows of many and wide ones: a filter that nothing prunes makes DuckDB unpack every column of every
+        file, while to find the files it unpacks what the condition names. `condition` may speak of temporary tables
+        of `connection`.
+        """
+        opened = self.open(table)
+        if opened is None:
+            return self._relation(table, None, [])
+        if not (files := self._files(opened, table, None)):
+            return self._relation(table, opened, [])
+        rows = self._relation(table, opened, files, also="filename")
+        holding = connection.execute(f"SELECT DISTINCT filename FROM {rows} WHERE {condition}").fetchall()
+        found = {name for (name,) in holding}
+        return self._relation(table, opened, [file for file in files if file in found])
+
     def _relation(self, table: Table, opened: DeltaTable | None, files: Collection[str], *, also: str = "") -> str:
         """The rows in `files` of a version; `also` is one more column of DuckDB's reader, by name."""
         if opened is None or not files:

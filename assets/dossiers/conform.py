@@ -117,7 +117,8 @@ def conform(
     meanings = _load_meanings(connection, agencies=agencies, codes=codes, lake=lake, working=working, profiled=profiled)
     seen = database.cursor(*_CURSOR)
     position = dict(seen.position) if seen else {}
-    _prepare(connection, profiled, since={} if position.get("meanings") != meanings else position)
+    since = position if position.get("meanings") == meanings else None
+    _prepare(lake, connection, profiled, since=since)
     _claims(connection, zones or {}, profiled)
     _match(connection)
     _run(connection, "transactions")
@@ -126,7 +127,7 @@ def conform(
     define_macros(connection, office_hours=office_hours or OfficeHours(), cut_off=cut_off)
     _run(connection, "deadlines", {"reception_seconds": str(RECEPTION_SECONDS)})
     _run(connection, "dossier")
-    _settle(connection)
+    _settle(lake, connection, is_everything=since is None)
     months = [_rewrite(lake, connection, table, night=night) for table in CONFORMED][1]
     new_codes = _quarantine(lake, connection, night=night)
     result = ConformResult(
@@ -237,52 +238,135 @@ _SQL_FILES = (
 )
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, profiled: Sequence[Profiled], *, since: Mapping[str, str]) -> None:
-    """Find tonight's records: newest versions, what is touched, and what that reaches.
+def _prepare(
+    lake: Lake, connection: duckdb.DuckDBPyConnection, profiled: Sequence[Profiled], *, since: Mapping[str, str] | None
+) -> None:
+    """Find tonight's records: what is touched, what that reaches, and the newest versions of it.
 
-    `latest_*` holds the newest version of every record, `newest_*` those that are still there.
+    `since` are the instants up to which each source was conformed, None for everything anew. `latest_*` holds the
+    newest version of every record that was reached, `newest_*` those that are still there, `reached_dossier` the
+    dossiers that the reached records belong to. Steps are reached by the codes of `asked`, and so are all of theirs.
     """
-    touched = []
-    for source, table in RAW_BY_SOURCE.items():
-        _latest(connection, source, table)
+    systems = [(source, source, table) for source, table in RAW_BY_SOURCE.items()]
+    systems += [(each.name, each.role, each.table) for each in profiled]
+    parts = " UNION ALL ".join(
+        f"SELECT DISTINCT '{name}' AS system, '{source}' AS source, record_key FROM {table.name} "
+        f"WHERE extracted_at > TIMESTAMPTZ '{(since or {}).get(name, '1900-01-01T00:00:00+00:00')}'"
+        for name, source, table in systems
+    )
+    connection.execute(f"CREATE TEMP TABLE touched AS {parts}")
+    connection.execute(
+        "CREATE TEMP TABLE reach AS SELECT DISTINCT source, record_key FROM touched WHERE source <> 'progress'"
+    )
+    if since is None:
+        connection.execute(_EVERY_DOSSIER)
+    else:
+        _reach(connection, profiled)
+    for name, source, table in systems:
+        place = name if table in RAW_BY_SOURCE.values() else table.name
+        if since is None:
+            connection.execute(f"CREATE TEMP VIEW latest_{place} AS {_latest_sql(table, table.name)}")
+        else:
+            # Only keys and codes are read of the whole history, everything else of the files that hold what is wanted.
+            wanted = _REACHED.get(source, "record_key IN (SELECT record_key FROM reach WHERE source = '{source}')")
+            holding = lake.relation_holding(table, wanted.format(source=source), connection=connection)
+            reached = f"(SELECT * FROM {holding} WHERE {wanted.format(source=source)})"
+            connection.execute(f"CREATE TEMP TABLE latest_{place} AS {_latest_sql(table, reached)}")
+    for source in RAW_BY_SOURCE:
         connection.execute(f"CREATE TEMP VIEW newest_{source} AS SELECT * FROM latest_{source} WHERE NOT is_gone")
-        touched.append((source, source, f"latest_{source}"))
-    for each in profiled:
-        _latest(connection, each.table.name, each.table)
-        touched.append((each.name, each.role, f"latest_{each.table.name}"))
     dossiers = [each for each in profiled if not each.tells_payments]
     platforms = [each for each in profiled if each.tells_payments]
     connection.execute(f"CREATE TEMP VIEW newest_profiled AS {_newest_sql(dossiers, profiled_table())}")
     connection.execute(f"CREATE TEMP VIEW newest_payments AS {_newest_sql(platforms, payments_table())}")
-    parts = " UNION ALL ".join(
-        f"SELECT '{name}' AS system, '{source}' AS source, record_key FROM {view} "
-        f"WHERE extracted_at > TIMESTAMPTZ '{since.get(name, '1900-01-01T00:00:00+00:00')}'"
-        for name, source, view in touched
-    )
-    connection.execute(f"CREATE TEMP TABLE touched AS {parts}")
-    _run(connection, "identifiers")
-    # A step touches its dossier: whoever carries its code is reached too.
+    connection.execute(f"CREATE TEMP TABLE identifiers AS SELECT DISTINCT * FROM ({_identifiers_sql('newest')})")
+
+
+_EVERY_DOSSIER = "CREATE TEMP TABLE reached_dossier AS SELECT DISTINCT dossier_key, lake_month FROM core_crosswalk"
+
+
+def _identifiers_sql(which: str) -> str:
+    """The identifiers in the relations `which`_portal, `which`_onestop, …"""
+    return _sql("identifiers").replace("{which}", which)
+
+
+def _reach(connection: duckdb.DuckDBPyConnection, profiled: Sequence[Profiled]) -> None:
+    """Add to `reach` what shares an identifier or a dossier with it, until nothing comes any more.
+
+    A record counts with the identifiers of all its versions: what it no longer carries it may have to let go of. A
+    step touches its dossier: whoever carries its code is reached too.
+    """
+    connection.execute("CREATE TEMP TABLE frontier AS FROM reach")
+    for which, condition in (("every", "true"), ("frontier", _AT_FRONTIER)):
+        for source, table in RAW_BY_SOURCE.items():
+            within = condition.format(source=source)
+            connection.execute(f"CREATE TEMP VIEW {which}_{source} AS SELECT * FROM {table.name} WHERE {within}")
+        for kind, shape in (("profiled", profiled_table()), ("payments", payments_table())):
+            chosen = [each for each in profiled if each.tells_payments == (kind == "payments")]
+            connection.execute(f"CREATE TEMP VIEW {which}_{kind} AS {_every_sql(chosen, shape, condition)}")
     connection.execute("""
-        CREATE TEMP TABLE reach AS
-        SELECT DISTINCT i.source, i.record_key FROM identifiers AS i
-        WHERE i.identifier IN (
-            SELECT dossier_code(MaHoSo) FROM newest_progress SEMI JOIN touched
-            ON touched.source = 'progress' AND touched.record_key = newest_progress.record_key
-        )
-        UNION
-        SELECT source, record_key FROM touched WHERE source <> 'progress'
+        CREATE TEMP TABLE asked AS
+        SELECT DISTINCT dossier_code(MaHoSo) AS identifier FROM raw_progress
+        WHERE record_key IN (SELECT record_key FROM touched WHERE source = 'progress')
+            AND dossier_code(MaHoSo) IS NOT NULL
     """)
-    while _reach_further(connection):
-        pass
+    connection.execute("CREATE TEMP TABLE wanted AS FROM asked")
+    connection.execute("CREATE TEMP TABLE reached_dossier (dossier_key VARCHAR, lake_month VARCHAR)")
+    while _number(connection, "SELECT (SELECT count(*) FROM frontier) + (SELECT count(*) FROM wanted)"):
+        _reach_further(connection)
 
 
-def _latest(connection: duckdb.DuckDBPyConnection, name: str, table: Table) -> None:
+_AT_FRONTIER = "record_key IN (SELECT record_key FROM frontier WHERE source = '{source}')"
+#: Steps are reached by the codes that were asked for, everything else as itself.
+_REACHED = {
+    "progress": "record_key IN "
+    "(SELECT record_key FROM raw_progress WHERE dossier_code(MaHoSo) IN (SELECT identifier FROM asked))"
+}
+
+
+def _reach_further(connection: duckdb.DuckDBPyConnection) -> None:
+    """One round: whoever carries what the records of `frontier` carry, or shares a dossier with them."""
+    carried = _identifiers_sql("frontier")
+    connection.execute(f"INSERT INTO wanted SELECT identifier FROM ({carried}) EXCEPT SELECT identifier FROM asked")
+    connection.execute("INSERT INTO asked SELECT identifier FROM wanted EXCEPT SELECT identifier FROM asked")
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE met AS
+        SELECT DISTINCT dossier_key, lake_month FROM core_crosswalk SEMI JOIN frontier USING (source, record_key)
+        EXCEPT SELECT dossier_key, lake_month FROM reached_dossier
+    """)
+    connection.execute("INSERT INTO reached_dossier FROM met")
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE next AS
+        SELECT source, record_key FROM ({_identifiers_sql("every")}) WHERE identifier IN (SELECT identifier FROM wanted)
+        UNION
+        SELECT source, record_key FROM core_crosswalk WHERE dossier_key IN (SELECT dossier_key FROM met)
+        EXCEPT
+        SELECT source, record_key FROM reach
+    """)
+    connection.execute("DELETE FROM wanted")
+    connection.execute("DELETE FROM frontier")
+    connection.execute("INSERT INTO frontier FROM next")
+    connection.execute("INSERT INTO reach FROM frontier")
+
+
+def _latest_sql(table: Table, relation: str) -> str:
+    """The newest version of every record in `relation`, which has the columns of `table`."""
     # A message log can bring several versions of a record in one batch; their place in it tells the order.
     order = "extracted_at DESC" + (", position DESC" if "position" in table.column_names else "")
-    connection.execute(
-        f"CREATE TEMP VIEW latest_{name} AS SELECT * REPLACE (coalesce(is_gone, false) AS is_gone) FROM {table.name} "
+    return (
+        f"SELECT * REPLACE (coalesce(is_gone, false) AS is_gone) FROM {relation} "
         f"QUALIFY row_number() OVER (PARTITION BY record_key ORDER BY {order}) = 1"
     )
+
+
+def _every_sql(profiled: Sequence[Profiled], shape: Table, condition: str) -> str:
+    """Every version of the records of profiled systems for which `condition` holds, with the system's role."""
+    columns = ", ".join(f'"{name}"' for name in shape.column_names)
+    nothing = f"SELECT '' AS source, {columns} FROM {shape.name} WHERE false"
+    parts = (
+        f"SELECT '{each.role}', {columns} FROM {each.table.name} WHERE {condition.format(source=each.role)}"
+        for each in profiled
+    )
+    return " UNION ALL ".join((nothing, *parts))
 
 
 def _newest_sql(profiled: Sequence[Profiled], shape: Table) -> str:
@@ -295,22 +379,6 @@ def _newest_sql(profiled: Sequence[Profiled], shape: Table) -> str:
         for each in profiled
     )
     return " UNION ALL ".join((nothing, *parts))
-
-
-def _reach_further(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Add records that share an identifier or a dossier with those reached; say whether any came."""
-    before = _number(connection, "SELECT count(*) FROM reach")
-    connection.execute("""
-        INSERT INTO reach
-        SELECT source, record_key FROM identifiers
-        WHERE identifier IN (SELECT identifier FROM identifiers SEMI JOIN reach USING (source, record_key))
-        UNION
-        SELECT source, record_key FROM core_crosswalk
-        WHERE dossier_key IN (SELECT dossier_key FROM core_crosswalk SEMI JOIN reach USING (source, record_key))
-        EXCEPT
-        SELECT source, record_key FROM reach
-    """)
-    return _number(connection, "SELECT count(*) FROM reach") > before
 
 
 def _claims(connection: duckdb.DuckDBPyConnection, zones: Mapping[str, str], profiled: Sequence[Profiled]) -> None:
@@ -386,11 +454,20 @@ def _spread_labels(connection: duckdb.DuckDBPyConnection) -> bool:
     return changed > 0
 
 
-def _settle(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring the new rows into the declared columns and find the dossiers that came out different."""
+def _settle(lake: Lake, connection: duckdb.DuckDBPyConnection, *, is_everything: bool) -> None:
+    """Bring the new rows into the declared columns and find the dossiers that came out different.
+
+    All rows of a dossier lie in one storage month, which the crosswalk tells; not where a table was made anew.
+    """
     _run(connection, "settled")
+    found = connection.execute("SELECT DISTINCT lake_month FROM reached_dossier").fetchall()
+    months = None if is_everything else [str(row[0]) for row in found]
     for table in CONFORMED:
         columns = ", ".join(f'"{name}"' for name in table.column_names)
+        connection.execute(
+            f"CREATE TEMP TABLE held_{table.name} AS SELECT {columns} FROM "
+            f"{lake.relation_sql(table, partitions=months)} SEMI JOIN touched_dossier USING (dossier_key)"
+        )
         connection.execute(
             f"CREATE TEMP TABLE difference_{table.name} AS "
             f"(SELECT {columns} FROM fresh_{table.name} EXCEPT ALL SELECT {columns} FROM held_{table.name}) UNION ALL "

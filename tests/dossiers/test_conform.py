@@ -4,6 +4,7 @@ Expected values are what the records say, read by hand with the order of belief 
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from assets.dossiers.conform import ConformCount
 from assets.dossiers.meanings import MeaningError
 from tests.dossiers.records import World, message, onestop, portal, progress
+from warehouse.schema import Table
 from warehouse.tables import (
     CORE_CLAIM,
     CORE_COMPONENT,
@@ -269,6 +271,61 @@ def test_a_later_step_reaches_a_dossier_that_was_not_touched(world: World) -> No
     assert not world.dossiers()[CODE]["is_processed_online"]
     world.night(progress=[progress(CODE, "20261001090000")])
     assert world.dossiers()[CODE]["is_processed_online"]
+
+
+@pytest.mark.parametrize(
+    "leaving",
+    [
+        onestop("a1", code=CODE) | {"is_gone": True, "content_hash": "gone"},
+        onestop("a1", code="H15.07-261001-0002"),
+    ],
+    ids=["gone", "renamed"],
+)
+def test_a_step_whose_dossier_leaves_its_code_waits_again(world: World, leaving: dict[str, Any]) -> None:
+    world.night(onestop=[onestop("a1", code=CODE)], progress=[progress(CODE, "20261001090000")])
+    assert world.quarantine() == []
+    world.night(onestop=[leaving])
+    assert [row[:3] for row in world.quarantine()] == [
+        ("progress", f"{CODE}|20261001090000|4", "progress_before_dossier")
+    ]
+    assert world.lake.read(CORE_STEP).num_rows == 0
+
+
+def test_night_after_night_ends_where_everything_at_once_does(tmp_path: Path) -> None:
+    """Records that come, share and change their codes, lose their meaning and go, in an order drawn from a seed."""
+    draw = random.Random(11)
+    codes = [f"H15.07-261001-{number:04}" for number in range(12)]
+    nights, once = World(tmp_path / "nights"), World(tmp_path / "once")
+    for world in (nights, once):
+        world.folder.mkdir(exist_ok=True)
+    stored: set[str] = set()
+    for _ in range(12):
+        said: dict[str, list[dict[str, Any]]] = {"onestop": [], "portal": [], "messages": [], "progress": []}
+        for key in draw.sample(["a1", "a2", "a3", "a4"], 2):
+            goes = key in stored and draw.random() < 0.2
+            row = onestop(key, code=draw.choice(codes), dossierStatusId=draw.choice([2, 2, 2, 77]))
+            if draw.random() < 0.3:
+                row |= {"nationCode": f" {draw.choice(codes).lower()}"}
+            said["onestop"].append(row | ({"is_gone": True, "content_hash": "gone"} if goes else {}))
+            stored.add(key)
+        uid = draw.choice(codes)
+        row = portal(draw.randint(1, 4), dossierNo=draw.choice(codes), systemId=draw.choice([0, 5]), referenceUid=uid)
+        said["portal"].append(row)
+        said["messages"].append(message(draw.choice(codes), MaHoSoKhac=draw.choice([None, *codes])))
+        said["progress"].append(progress(draw.choice(codes), f"202610{draw.randint(10, 28)}090000"))
+        nights.night(**said)
+        once.store(**said)
+    once.conform()
+    assert nights.quarantine()
+    assert len(nights.dossiers()) > 1
+    for table in _CORE:
+        assert _but_when(nights, table) == _but_when(once, table), table.name
+
+
+def _but_when(world: World, table: Table) -> list[str]:
+    """The rows of a table without the instant at which they were set aside."""
+    rows = world.lake.read(table).to_pylist()
+    return sorted(repr({name: value for name, value in row.items() if name != "quarantined_at"}) for row in rows)
 
 
 def test_components_payments_and_results_come_from_the_source_that_knows_them(world: World) -> None:

@@ -133,6 +133,21 @@ def test_reading_named_partitions_opens_their_files_only(lake: Lake) -> None:
         assert connect().sql(f"SELECT * FROM {empty}").fetchall() == []
 
 
+def test_few_rows_are_read_from_the_files_that_hold_them(lake: Lake) -> None:
+    wanted = "dossier_key IN (SELECT key FROM wanted)"
+    connection = connect()
+    connection.execute("CREATE TEMP TABLE wanted AS SELECT 'b' AS key")
+    assert connection.sql(lake.relation_holding(CORE_PAYMENT, wanted, connection=connection)).fetchall() == []
+    lake.append(CORE_PAYMENT, _payments(("a", "2026-01"), ("b", "2026-02")))
+    lake.append(CORE_PAYMENT, _payments(("b", "2026-03"), ("c", "2026-03")))
+    relation = lake.relation_holding(CORE_PAYMENT, wanted, connection=connection)
+    assert relation.count(".parquet") == 2
+    found = connection.sql(f"SELECT dossier_key, lake_month FROM {relation} ORDER BY ALL").fetchall()
+    assert found == [("b", "2026-02"), ("b", "2026-03"), ("c", "2026-03")]
+    nobody = lake.relation_holding(CORE_PAYMENT, "dossier_key = 'd'", connection=connection)
+    assert connection.sql(f"SELECT * FROM {nobody}").fetchall() == []
+
+
 @pytest.mark.parametrize("table", [*TABLES.values(), NESTED], ids=lambda table: str(table.name))
 def test_a_table_never_written_reads_as_no_rows_of_the_declared_types(lake: Lake, table: Table) -> None:
     never = lake.read(table)

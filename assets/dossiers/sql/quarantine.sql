@@ -10,10 +10,10 @@ UNION ALL SELECT source, record_key, content_hash FROM newest_payments;
 
 CREATE OR REPLACE TEMP TABLE quarantine_now AS
 SELECT {columns} FROM raw_quarantine
-WHERE stage <> 'conform'
-    OR (source <> 'progress' AND NOT EXISTS (
-        SELECT 1 FROM reach AS r WHERE r.source = raw_quarantine.source AND r.record_key = raw_quarantine.record_key
-    ))
+WHERE stage <> 'conform' OR NOT EXISTS (
+    SELECT 1 FROM (FROM reach UNION ALL SELECT 'progress', record_key FROM latest_progress) AS r
+    WHERE r.source = raw_quarantine.source AND r.record_key = raw_quarantine.record_key
+)
 UNION ALL
 SELECT
     'conform', p.source, p.record_key, v.content_hash, p.reason, p.clause, p.detail,

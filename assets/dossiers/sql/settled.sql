@@ -1,9 +1,8 @@
--- Tonight's rows in the shape of the core tables (fresh_*), and what the core held of the same
--- dossiers until now (held_*).
+-- Tonight's rows in the shape of the core tables (fresh_*), and the dossiers that they or the rows they replace are of.
 CREATE OR REPLACE TEMP TABLE touched_dossier AS
 SELECT dossier_key FROM membership
 UNION
-SELECT dossier_key FROM core_crosswalk SEMI JOIN reach USING (source, record_key);
+SELECT dossier_key FROM reached_dossier;
 
 CREATE OR REPLACE TEMP TABLE month_of AS SELECT dossier_key, lake_month FROM new_dossier;
 
@@ -32,12 +31,3 @@ JOIN month_of AS s USING (dossier_key)
 LEFT JOIN (
     SELECT source, list(code) AS codes FROM code_map WHERE kind = 'payment_method' AND value = 'online' GROUP BY source
 ) AS m ON m.source = c.source;
-
-CREATE OR REPLACE TEMP VIEW held_core_dossier AS SELECT * FROM core_dossier SEMI JOIN touched_dossier USING (dossier_key);
-CREATE OR REPLACE TEMP VIEW held_core_crosswalk AS SELECT * FROM core_crosswalk SEMI JOIN touched_dossier USING (dossier_key);
-CREATE OR REPLACE TEMP VIEW held_core_claim AS SELECT * FROM core_claim SEMI JOIN touched_dossier USING (dossier_key);
-CREATE OR REPLACE TEMP VIEW held_core_component AS SELECT * FROM core_component SEMI JOIN touched_dossier USING (dossier_key);
-CREATE OR REPLACE TEMP VIEW held_core_payment AS SELECT * FROM core_payment SEMI JOIN touched_dossier USING (dossier_key);
-CREATE OR REPLACE TEMP VIEW held_core_step AS SELECT * FROM core_step SEMI JOIN touched_dossier USING (dossier_key);
-CREATE OR REPLACE TEMP VIEW held_core_supplement AS
-SELECT * FROM core_supplement SEMI JOIN touched_dossier USING (dossier_key);
