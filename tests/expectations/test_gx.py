@@ -113,6 +113,7 @@ ODD = Table(
         Column(name="word", type=TEXT, vi="Chữ", en="Word"),
         Column(name="share", type=RATE, vi="Phần", en="Share"),
         Column(name="number", type=COUNT, vi="Số", en="Number"),
+        Column(name="least", type=COUNT, vi="Ít nhất", en="Least"),
         Column(name="flag", type=FLAG, vi="Cờ", en="Flag"),
         Column(name="day", type=DAY, vi="Ngày", en="Day"),
     ),
@@ -142,6 +143,18 @@ def _every_kind() -> tuple[Expectation, ...]:
         for column, values in (("word", ["a'b", "c"]), ("number", [0, 1]), ("flag", [True])):
             kind = "expect_column_values_to_be_in_set"
             made.append(replace(_step(f"{column}_in_{number}", kind, column=column, value_set=values), when=when))
+        kind = "expect_column_values_to_be_between"
+        for bounds in ({"min_value": 1}, {"max_value": 1}, {"min_value": 1, "max_value": 1}):
+            each = _step(f"between_{len(made)}", kind, column="number", **bounds)
+            made.append(replace(each, when=when))
+        kind = "expect_column_pair_values_a_to_be_greater_than_b"
+        pair = {"column_A": "number", "column_B": "least", "or_equal": True, "ignore_row_if": "either_value_is_missing"}
+        made.append(replace(_step(f"pair_{len(made)}", kind, **pair), when=when))
+        # Digits of every script, and a line end before the end of the text, are Python's own.
+        patterns = ("^[a-c]$", r"^(?:\w'?\w?)?$", "^(?:a'b|[cd])?$", "[^a]", r"^(?:\d{4}-\d{2})?$", r"^(?:.|\s)*$")
+        for pattern in patterns:
+            each = _step(f"regex_{len(made)}", "expect_column_values_to_match_regex", column="word", regex=pattern)
+            made.append(replace(each, when=when))
     return tuple(made)
 
 
@@ -149,9 +162,10 @@ def _every_kind() -> tuple[Expectation, ...]:
 def test_what_duckdb_counts_is_what_great_expectations_counts_row_by_row() -> None:
     draw = random.Random(7)
     columns: dict[str, list[Any]] = {
-        "word": [None, "a'b", "c", "d", ""],
+        "word": [None, "a'b", "c", "d", "", "c\n", "2026-10", "٢٠٢٦-١٠", "2026-10\n"],
         "share": [None, math.nan, 0.0, 0.5, 1.0],
         "number": [None, 0, 1, 2],
+        "least": [None, 0, 1, 2],
         "flag": [None, True, False],
         "day": [None, date(2026, 1, 1)],
     }
