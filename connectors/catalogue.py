@@ -36,6 +36,8 @@ from connectors.records import coerce, struct_of
 LIST_SERVICE, PROCEDURE_SERVICE = "LayDanhSachTTHC", "LayThuTuc"
 
 State = Literal["in_force", "repealed"]
+#: Why nothing was heard of a procedure that is listed.
+UNREACHABLE, REFUSED = "unreachable_procedure", "refused_procedure"
 Row = dict[str, Any]
 
 _TEXT = pa.string()
@@ -102,6 +104,12 @@ class Catalogue:
 
     procedures: pa.Table
     broken: tuple[Broken, ...] = ()
+
+    @property
+    def unheard(self) -> frozenset[str]:
+        """Codes that are listed but of which nothing was heard, each with its national one: all may be as it was."""
+        listed = {each.where for each in self.broken if each.reason in (UNREACHABLE, REFUSED)}
+        return frozenset(listed | {match[1] for code in listed if (match := _CODE.fullmatch(code))})
 
 
 class UnusableProcedure(ValueError):  # noqa: N818  says what is wrong
@@ -333,9 +341,7 @@ class CatalogueWalk(Walk):
         """A procedure that cannot be had is told and left out; without the list there is nothing."""
         if not call.tag:
             return False
-        self._refuse(
-            call.tag, UnusableProcedure("unreachable_procedure", PROCEDURE_SERVICE, f"Không lấy được: {error}")
-        )
+        self._refuse(call.tag, UnusableProcedure(UNREACHABLE, PROCEDURE_SERVICE, f"Không lấy được: {error}"))
         return True
 
     def _list(self, call: Call, answer: Answer) -> Step:
@@ -357,7 +363,7 @@ class CatalogueWalk(Walk):
     def _one(self, call: Call, answer: Answer) -> Step:
         if answer.code != SUCCESS:
             why = f"{PROCEDURE_SERVICE} từ chối, error_code {answer.code}"
-            return self._refuse(call.tag, UnusableProcedure("refused_procedure", "error_code", why))
+            return self._refuse(call.tag, UnusableProcedure(REFUSED, "error_code", why))
         try:
             found = _results.decode(bytes(answer.result))
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -14,7 +14,7 @@ import pyarrow as pa
 from assets.dossiers.catalogue import SOURCE, amend, hear, is_due, last_day, settings_key
 from assets.dossiers.conform import CONFORMED, REFERENCE, conform
 from assets.dossiers.profiled import profiled_systems
-from assets.raw.quarantine import STAGE, quarantine
+from assets.raw.quarantine import STAGE, quarantine, settle_unsaid
 from assets.shown import count_metadata, materialised, said, spec
 from assets.stores import Stores
 from warehouse.lake import Lake
@@ -49,22 +49,28 @@ def _procedures(stores: Stores, lake: Lake, shipped: pa.Table, *, now: datetime)
 
     A catalogue that cannot be had does not end the night: what was known stays, and it is told. All are asked
     together, every `catalogue_every_days` days: a national service is not asked for thousands of procedures
-    every night, and one alone would put its wording in place of another's.
+    every night, and one alone would put its wording in place of another's. What was set aside and is refused no longer
+    is closed when all of them were heard, or there is none any more.
     """
     known, on = _known(lake, shipped), last_day(stores.as_of())
     database, settings = stores.database(), settings_key(stores.catalogues)
     asked = database.cursor(SOURCE, settings)
     if not stores.catalogues or not is_due(asked, on=on, every_days=stores.catalogue_every_days):
+        if not stores.catalogues:
+            settle_unsaid(lake, SOURCE, (), now=now)
         lake.replace_if_different(CORE_PROCEDURE, known)
         return materialised(lake, CORE_PROCEDURE)
     heard = [hear(each) for each in stores.catalogues]
     found = [each.catalogue for each in heard if each.catalogue is not None]
     amended = amend(known, found, on=on)
     quarantine(amended.refused, SOURCE, lake, now=now)
+    is_whole = len(found) == len(heard)
+    if is_whole:
+        settle_unsaid(lake, SOURCE, amended.refused, unread=amended.unheard, now=now)
     lake.replace_if_different(CORE_PROCEDURE, amended.procedures)
     counts: dict[str, Any] = {**count_metadata(amended)}
     database.record_counts(stores.night, stage=STAGE, source=SOURCE, **counts)
-    if len(found) == len(heard):
+    if is_whole:
         database.move_cursor(SOURCE, settings, {"on": on.isoformat()}, lake_version=lake.version(CORE_PROCEDURE))
     for line in (*(each.said for each in heard), said(amended)):
         stores.watcher.say(line)

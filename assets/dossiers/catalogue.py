@@ -19,9 +19,9 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from assets.raw.quarantine import unreadable
 from connectors.catalogue import PROCEDURES, Catalogue, CatalogueServiceSettings, read_service
 from connectors.catalogue_files import CatalogueFileSettings, read_file
-from connectors.contract import Broken
 from connectors.protocol import SourceError
 from connectors.settings import MissingSecret
 from expectations.wording import count_vi
@@ -55,11 +55,13 @@ class Heard:
 class Amended:
     """The procedures after all catalogues, what was refused (quarantine entries), and the books of both.
 
-    A row is a procedure that some catalogue named, or a record that could not be used.
+    A row is a procedure that some catalogue named, or a record that could not be used. Of the codes `unheard` a
+    catalogue did not answer: what was refused of them before may be so still.
     """
 
     procedures: pa.Table
     refused: tuple[dict[str, Any], ...]
+    unheard: frozenset[str]
     rows_read: int
     rows_stored: int
     source: str = SOURCE
@@ -112,12 +114,13 @@ def amend(known: pa.Table, catalogues: Sequence[Catalogue], *, on: date) -> Amen
     Raises `ValueError` when what is known was learned after `on`.
     """
     said = laid_over(each.procedures for each in catalogues)
-    broken = [_unusable(each) for catalogue in catalogues for each in catalogue.broken]
+    broken = [unreadable(each) for catalogue in catalogues for each in catalogue.broken]
     unplaced = unplaced_procedures(known, said)
     merged = merge_catalogue(known, said, on=on)
     return Amended(
         procedures=merged,
         refused=(*broken, *(_unplaced(code) for code in unplaced)),
+        unheard=frozenset(code for catalogue in catalogues for code in catalogue.unheard),
         rows_read=said.num_rows + len(broken),
         rows_stored=_changed(known, merged),
     )
@@ -139,19 +142,17 @@ def _changed(before: pa.Table, after: pa.Table) -> int:
     return len({row["procedure_code"] for row in after.to_pylist() if tuple(row.values()) not in known})
 
 
-def _unusable(broken: Broken) -> dict[str, Any]:
-    return _refused(broken.where, broken.content_hash, broken.reason, broken.clause, broken.detail)
-
-
 def _unplaced(code: str) -> dict[str, Any]:
     detail = (
         f"Thủ tục {code} chưa có trong danh mục đã biết, và chưa danh mục nào cho biết đủ tên, phí, kết quả và "
         "kênh trực tuyến để thêm vào"
     )
     digest = hashlib.md5(code.encode(), usedforsecurity=False).hexdigest()
-    return _refused(code, digest, "unplaced_procedure", "name, has_fee, is_result_required, offers_online", detail)
-
-
-def _refused(key: str, content_hash: str, reason: str, clause: str, detail: str) -> dict[str, Any]:
-    entry = {"record_key": key, "content_hash": content_hash, "reason": reason, "clause": clause, "detail": detail}
-    return entry | {"excerpt": None}
+    return {
+        "record_key": code,
+        "content_hash": digest,
+        "reason": "unplaced_procedure",
+        "clause": "name, has_fee, is_result_required, offers_online",
+        "detail": detail,
+        "excerpt": None,
+    }

@@ -92,7 +92,7 @@ def _set_aside(heard: Iterable[Heard], lake: Lake, *, now: datetime) -> None:
         prefix = f"{each.settings.source}: "
         refused = [unreadable(broken) for broken in each.directory.broken]
         refused = [entry | {"record_key": prefix + entry["record_key"]} for entry in refused]
-        settle_unsaid(lake, SOURCE, prefix, refused, now=now)
+        settle_unsaid(lake, SOURCE, refused, prefix=prefix, now=now)
         quarantine(refused, SOURCE, lake, now=now)
 
 

@@ -286,20 +286,34 @@ def settle(
     return count
 
 
-def settle_unsaid(lake: Lake, source: str, prefix: str, said: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+def settle_unsaid(
+    lake: Lake,
+    source: str,
+    said: Sequence[Mapping[str, Any]],
+    *,
+    now: datetime,
+    prefix: str = "",
+    unread: Collection[str] = (),
+) -> None:
     """Close open entries of a small source whose keys begin with `prefix` and that are not among those `said` now.
 
-    For lists that are read whole: what is no longer refused is mended, or gone.
+    For lists that are read whole: what is no longer refused is mended, or gone, and so is what is refused with other
+    words than before. `unread` are places that were not read this time: what stands there, or below it ("place, row"),
+    stays open.
     """
-    still = pa.table({name: pa.array([each[name] for each in said], pa.string()) for name in ("record_key", "reason")})
     connection = lake.connect(RAW_QUARANTINE)
-    connection.register("still", still)
-    is_over = (
-        "stage = $stage AND source = $source AND settled_at IS NULL AND starts_with(record_key, $prefix) "
-        "AND (record_key, reason) NOT IN (SELECT record_key, reason FROM still)"
-    )
-    names: dict[str, Any] = {"stage": STAGE, "source": source, "prefix": prefix}
-    if connection.sql(f"SELECT 1 FROM raw_quarantine WHERE {is_over} LIMIT 1", params=names).fetchall():
+    names = ("record_key", "reason", "content_hash")
+    # Stored under the key of the hashes before, where it has not been seen again since that was replaced.
+    hashed = [(entry, entry[name]) for entry in map(_keyed, said) for name in ("content_hash", _BEFORE)]
+    rows = [{**{name: entry[name] for name in names}, "content_hash": each} for entry, each in hashed if each]
+    connection.register("still", pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in names])))
+    connection.register("unread", pa.table({"place": pa.array(sorted(unread), pa.string())}))
+    is_over = f"""
+        stage = $stage AND source = $source AND settled_at IS NULL AND starts_with(record_key, $prefix)
+        AND ({", ".join(names)}) NOT IN (SELECT {", ".join(names)} FROM still)
+        AND NOT EXISTS (FROM unread WHERE record_key = place OR starts_with(record_key, place || ', '))"""
+    values: dict[str, Any] = {"stage": STAGE, "source": source, "prefix": prefix}
+    if connection.sql(f"SELECT 1 FROM raw_quarantine WHERE {is_over} LIMIT 1", params=values).fetchall():
         settled = f"CASE WHEN {is_over} THEN $now ELSE settled_at END AS settled_at"
         query = f"SELECT * REPLACE ({settled}) FROM raw_quarantine"
-        lake.replace(RAW_QUARANTINE, connection.sql(query, params={**names, "now": now}).to_arrow_table())
+        lake.replace(RAW_QUARANTINE, connection.sql(query, params={**values, "now": now}).to_arrow_table())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -11,13 +12,17 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pyarrow as pa
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
+import sandbox.catalogue as province
 from assets.dossiers.assets import reference_asset
 from assets.dossiers.catalogue import amend, hear, laid_over
 from assets.stores import Stores
 from connectors.catalogue import PROCEDURES, Catalogue, CatalogueServiceSettings
 from connectors.catalogue_files import CatalogueFileSettings
 from connectors.contract import Broken
+from tests.connectors.rest.servers import Answer, serving
 from tests.rows import table_rows
 from warehouse.calendar import Calendar
 from warehouse.reference import SINCE_RECORDS_BEGAN, procedure_table
@@ -171,7 +176,9 @@ class _Known(Stores):
         return datetime.fromisoformat(self.night).replace(tzinfo=ZoneInfo("Asia/Ho_Chi_Minh")) + timedelta(days=1)
 
 
-def _stores(home: Path, night: str, *catalogues: CatalogueFileSettings, every_days: int = 1) -> Stores:
+def _stores(
+    home: Path, night: str, *catalogues: CatalogueFileSettings | CatalogueServiceSettings, every_days: int = 1
+) -> Stores:
     return _Known(
         night=night,
         province_code="H15",
@@ -204,6 +211,13 @@ def _night(stores: Stores) -> Mapping[str, Any]:
     assert result.success
     shown = {each.asset_key.to_user_string(): each for each in result.asset_materializations_for_node("reference")}
     return {name: value.value for name, value in shown["core_procedure"].metadata.items()}
+
+
+def _open(stores: Stores) -> set[tuple[str, str]]:
+    """What is set aside and not closed: (where it stood, reason)."""
+    rows = stores.lake().read(RAW_QUARANTINE).to_pylist()
+    assert {row["source"] for row in rows} <= {"catalogue"}
+    return {(row["record_key"], row["reason"]) for row in rows if row["settled_at"] is None}
 
 
 def _lines(stores: Stores) -> list[str]:
@@ -259,3 +273,119 @@ def test_catalogues_are_asked_again_only_when_their_days_are_over_or_the_file_is
     assert asked == [True, False, False, True]
     path.write_text(f"Mã TTHC,Mức độ DVCTT\n{BIRTH},Một phần\n", encoding="utf-8")
     assert _night(_stores(tmp_path, "2026-10-09", settings, every_days=7))["rows_stored"] == 1
+
+
+# ---- what was set aside
+
+
+def _csv(path: Path, *rows: str) -> CatalogueFileSettings:
+    path.write_text("\n".join(["Mã TTHC,Mức độ DVCTT", *rows, ""]), encoding="utf-8")
+    return CatalogueFileSettings(kind="catalogue-file", path=path)
+
+
+def test_a_row_that_was_mended_is_closed_and_one_that_is_still_refused_stays_open(tmp_path: Path) -> None:
+    """Dòng 2 và 3 hỏng; đêm sau dòng 2 đã sửa, dòng 3 vẫn hỏng, rồi hỏng cách khác; cuối cùng bỏ danh mục."""
+    path, wrong, other = tmp_path / "danh-muc.csv", f"{BIRTH},rất cao", f"{LAND},khá cao"
+    row_2, row_3 = [(f"danh-muc.csv, dòng {line}", "unmapped_online_level") for line in (2, 3)]
+    first = _stores(tmp_path, "2026-10-01", _csv(path, wrong, other, "9.999999,Toàn trình"))
+    _night(first)
+    assert _open(first) == {row_2, row_3, ("9.999999", "unplaced_procedure")}
+    second = _stores(tmp_path, "2026-10-02", _csv(path, f"{BIRTH},Toàn trình", other))
+    _night(second)
+    assert _open(second) == {row_3}
+    version = second.lake().version(RAW_QUARANTINE)
+    again = _stores(tmp_path, "2026-10-03", _csv(path, f"{BIRTH},Toàn trình", other))
+    _night(again)
+    assert again.lake().version(RAW_QUARANTINE) == version, "nothing new is written of what is known"
+    third = _stores(tmp_path, "2026-10-04", _csv(path, f"{BIRTH},Toàn trình", f"{LAND},tầm tầm"))
+    _night(third)
+    assert _open(third) == {row_3}
+    entries = [row for row in third.lake().read(RAW_QUARANTINE).to_pylist() if row["record_key"] == row_3[0]]
+    assert sorted(row["settled_at"] is None for row in entries) == [False, True], "the words of before are closed"
+    without = _stores(tmp_path, "2026-10-05")
+    _night(without)
+    assert _open(without) == set()
+
+
+def test_a_catalogue_that_cannot_be_had_closes_nothing_of_any(tmp_path: Path) -> None:
+    one, two = _csv(tmp_path / "mot.csv", f"{BIRTH},rất cao"), _csv(tmp_path / "hai.csv", f"{LAND},rất cao")
+    both = {("mot.csv, dòng 2", "unmapped_online_level"), ("hai.csv, dòng 2", "unmapped_online_level")}
+    first = _stores(tmp_path, "2026-10-01", one, two)
+    _night(first)
+    assert _open(first) == both
+    two.path.unlink()
+    second = _stores(tmp_path, "2026-10-02", _csv(one.path, f"{BIRTH},Toàn trình"), two)
+    _night(second)
+    assert _open(second) == both
+    third = _stores(tmp_path, "2026-10-03", one, _csv(two.path, f"{LAND},rất cao"))
+    _night(third)
+    assert _open(third) == {("hai.csv, dòng 2", "unmapped_online_level")}
+
+
+class _Ailing(province.Catalogue):
+    """Three procedures: one with a state without a meaning, and one new of which too little is said, until `is_well`.
+
+    Of both of them nothing at all can be had while it `is_dumb`.
+    """
+
+    is_dumb = is_well = False
+    odd, new = "2.000815", f"{NEW}.000.00.00.H15"
+
+    def listed(self) -> tuple[str, ...]:
+        return BIRTH, self.odd, self.new
+
+    async def share(self, request: Request) -> Response:
+        if self.is_dumb and json.loads(await request.body()).get("maTTHC") in (self.odd, self.new):
+            return self._answer(9, "Hệ thống bận")
+        return await super().share(request)
+
+    def _found(self, code: str) -> list[dict[str, Any]]:
+        fee = {"THOIGIANGIAIQUYET": "", "DONVITINH": "", "PHILEPHI": [{"SOTIEN": "0"}]}
+        ways = {"CACHTHUCTHUCHIEN": [{"KENH": "2", "THOIGIAN": [fee]}], "KETQUATHUCHIEN": []}
+        if code != self.new or self.is_well:
+            state = "9" if code == self.odd and not self.is_well else "1"
+            return [{"MATTHC": code, "TENTTHC": "Thủ tục", "TRANGTHAI": state, **ways}]
+        return [{"MATTHC": code, "TENTTHC": "Thủ tục mới"}]
+
+
+def test_what_the_service_did_not_say_tonight_closes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in province.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    service = _Ailing(today=lambda: JUNE)
+    answers: list[tuple[str, Answer]] = [
+        (province.AUTH_ENDPOINT, service.log_in),
+        (province.SHARE_ENDPOINT, service.share),
+    ]
+    waits = {(service.odd, "unmapped_state"), (NEW, "unplaced_procedure")}
+    with serving({f"{province.PREFIX}{path}": answer for path, answer in answers}) as address:
+        settings = CatalogueServiceSettings.model_validate(
+            {
+                "kind": "npsp-catalogue",
+                "base_url": f"{address}{province.PREFIX}",
+                "auth_endpoint": province.AUTH_ENDPOINT,
+                "share_endpoint": province.SHARE_ENDPOINT,
+                "username_env": "THUOCDO_CATALOGUE_USERNAME",
+                "password_env": "THUOCDO_CATALOGUE_PASSWORD",
+                "madonvi": province.MADONVI,
+                "dstcode": province.DSTCODE,
+                "states": province.STATES,
+                "manners": {"requests_per_second": 1000},
+            }
+        )
+        found = []
+        for day, service.is_dumb, service.is_well in ((1, False, False), (2, True, False), (3, False, True)):
+            stores = _stores(tmp_path, f"2026-10-0{day}", settings)
+            _night(stores)
+            found.append(_open(stores))
+    first, second, third = found
+    assert first == waits
+    assert second == waits | {(service.odd, "refused_procedure"), (service.new, "refused_procedure")}
+    assert third == set()
+
+
+def test_the_name_of_a_file_that_holds_a_person_is_not_told(tmp_path: Path) -> None:
+    stores = _stores(tmp_path, "2026-10-01", _csv(tmp_path / "danh muc cua Nguyễn Văn An.csv", "x,Toàn trình"))
+    _night(stores)
+    (entry,) = stores.lake().read(RAW_QUARANTINE).to_pylist()
+    assert entry["reason"] == "unreadable_code"
+    assert "Nguyễn" not in repr(entry)
