@@ -291,6 +291,15 @@ def test_a_step_whose_dossier_leaves_its_code_waits_again(world: World, leaving:
     assert world.lake.read(CORE_STEP).num_rows == 0
 
 
+def test_a_new_record_reaches_whoever_shares_a_dossier_with_whom_it_meets(world: World) -> None:
+    second, third = "H15.07-261001-0002", "H15.07-261001-0003"
+    world.night(messages=[message(CODE, MaHoSoKhac=second)], onestop=[onestop("a1", code=second, nationCode=third)])
+    assert len(world.dossiers()) == 1
+    world.night(portal=[portal(1, dossierNo=third)])
+    (row,) = world.dossiers().values()
+    assert (row["in_portal"], row["in_onestop"], row["in_messages"]) == (True, True, True)
+
+
 def test_night_after_night_ends_where_everything_at_once_does(tmp_path: Path) -> None:
     """Records that come, share and change their codes, lose their meaning and go, in an order drawn from a seed."""
     draw = random.Random(11)
