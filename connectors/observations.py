@@ -52,6 +52,8 @@ from connectors.protocol import Call, Permanent, Reply, Step, ensure_usable
 from connectors.settings import HttpManners, VariableName, secret
 
 SOURCE = "observations"
+#: What the place of a file begins with.
+_FILE = "tệp "
 OBSERVATIONS = pa.schema(
     [
         *(
@@ -109,9 +111,17 @@ class Reading(NamedTuple):
     rows_unchanged: int
     rows_refused: int
     rows_blank: int
-    files_waiting: int
+    #: What the places of everything that was read begin with; None where what is not there need not be gone.
+    prefix: str | None
+    #: Places of files that may still be written to: they were not read.
+    waiting: tuple[str, ...] = ()
     #: Pages that came whole, or not at all because they had not changed, for the next pull (`conditional`).
     documents: Mapping[str, Document] = MappingProxyType({})
+
+    @property
+    def files_waiting(self) -> int:
+        """How many files wait for the next reading."""
+        return len(self.waiting)
 
 
 def read_observations(
@@ -134,17 +144,25 @@ def read_observations(
         raise Permanent(f"{folder}: thư mục số liệu không tồn tại (no such folder)", key="observations")
     book = Book(indicators, units, now=now)
     found = [path for path in sorted(folder.rglob("*")) if _is_data(path, folder)]
-    settled = [path for path in found if path.stat().st_mtime <= now.timestamp() - settle_seconds]
     intake = _Intake(book, known)
-    for path in settled:
+    waiting = []
+    for path in found:
         name = path.relative_to(folder).as_posix()
-        if personal := book.personal(name) or ("thông tin của một người" if tells_person(name) else None):
-            mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+        personal = book.personal(name) or ("thông tin của một người" if tells_person(name) else None)
+        place = f"{_FILE}số {_mark(name)}{path.suffix.lower()}" if personal else f"{_FILE}{name}"
+        if path.stat().st_mtime > now.timestamp() - settle_seconds:
+            waiting.append(place)
+        elif personal:
             text = f"tên tệp có vẻ chứa {personal}; hãy đổi tên tệp"
-            intake.unusable(f"tệp số {mark}{path.suffix.lower()}", UnusableFileError("personal_file_name", text))
-            continue
-        intake.take_all(_readable(path, name), name, f"tệp {name}")
-    return intake.reading(files_waiting=len(found) - len(settled))
+            intake.unusable(place, UnusableFileError("personal_file_name", text))
+        else:
+            intake.take_all(_readable(path, name), name, place)
+    # A folder without any file may be a share that is not there tonight.
+    return intake.reading(prefix=_FILE if found else None, waiting=tuple(waiting))
+
+
+def _mark(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def _is_data(path: Path, folder: Path) -> bool:
@@ -206,7 +224,7 @@ class _Intake:
         )
         self.books["refused"] += 1
 
-    def reading(self, *, files_waiting: int = 0) -> Reading:
+    def reading(self, *, prefix: str | None, waiting: tuple[str, ...] = ()) -> Reading:
         """What came of all that was taken; statements that contradict each other are refused first."""
         self._refuse_contradictions()
         return Reading(
@@ -216,7 +234,8 @@ class _Intake:
             rows_unchanged=self.books["unchanged"],
             rows_refused=self.books["refused"],
             rows_blank=self.books["blank"],
-            files_waiting=files_waiting,
+            prefix=prefix,
+            waiting=waiting,
         )
 
     def _refuse_contradictions(self) -> None:
@@ -390,7 +409,7 @@ def pull_observations(
         if document := _taken(intake, page, name, walk):
             kept[walk.key(int(page.where))] = document
     refused = intake.books["refused"]
-    reading = intake.reading()
+    reading = intake.reading(prefix=f"nguồn {name}, ")
     # Statements that contradict each other are found last, and nobody says then on which pages they stood.
     return reading._replace(documents=kept) if reading.rows_refused == refused else reading
 

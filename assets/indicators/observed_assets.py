@@ -13,7 +13,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.indicators.observed import figures_of, observed_indicators
-from assets.raw.quarantine import quarantine
+from assets.raw.quarantine import quarantine, settle_unsaid
 from assets.shown import materialised, spec
 from assets.stores import Stores
 from connectors.conditional import Document
@@ -102,11 +102,17 @@ def _pulled(
 
 
 def store_readings(lake: Lake, readings: Iterator[Reading], *, now: datetime) -> list[Reading]:
-    """Store each reading as it comes: new statements, and the reasons of those refused."""
+    """Store each reading as it comes: new statements, and the reasons of those refused.
+
+    What the same folder or endpoint no longer gives, or gives so that it is not refused, is closed.
+    """
     stored = []
     for reading in readings:
         lake.append(CORE_OBSERVATION, reading.rows)
-        quarantine(reading.refused.to_pylist(), SOURCE, lake, now=now)
+        refused = reading.refused.to_pylist()
+        quarantine(refused, SOURCE, lake, now=now)
+        if reading.prefix is not None:
+            settle_unsaid(lake, SOURCE, refused, prefix=reading.prefix, unread=reading.waiting, now=now)
         stored.append(reading)
     return stored
 
