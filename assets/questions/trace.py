@@ -97,7 +97,7 @@ END_VI = {
 
 
 class UnknownDossierError(LookupError):
-    """No source record carries the code; `near` are codes that may have been meant."""
+    """No source record carries the code, nor is one set aside under it; `near` are codes that may have been meant."""
 
     def __init__(self, code: str, near: Sequence[str]) -> None:
         self.near = tuple(near)
@@ -244,7 +244,10 @@ class Counted:
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """Why a record of it stands in quarantine."""
+    """Why a record of it stands in quarantine, since when, and until when if it was settled.
+
+    The window is the span that was read when extraction set it aside; conforming and old entries have none.
+    """
 
     stage: str
     source: str
@@ -253,13 +256,17 @@ class Held:
     clause: str
     detail: str
     quarantined_at: datetime
+    window_start: datetime | None
+    window_end: datetime | None
+    settled_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
     """Everything known of one dossier up to `as_of`.
 
-    `dossier_key` is None where records carry the code but none could be conformed (see `quarantine`).
+    `dossier_key` is None where records carry the code but none could be conformed (see `quarantine`); `records` are
+    none where all that is known of it was set aside at extraction.
     `also` are other dossiers that carry the same code.
     """
 
@@ -290,7 +297,8 @@ def trace(lake: Lake, code: str, *, definitions: Sequence[Definition], as_of: da
     key, also = _found(connection, code)
     _take(connection, key)
     members = _members(connection, key, code, profiled)
-    if not members:
+    held = _held(connection, members, code)
+    if not members and all(one.settled_at for one in held):
         raise UnknownDossierError(code, _near(connection, code))
     (row,) = _rows(connection, "SELECT * FROM one.core_dossier") or (None,)
     claims = _rows(connection, "SELECT * FROM one.core_claim ORDER BY source, record_key")
@@ -306,7 +314,7 @@ def trace(lake: Lake, code: str, *, definitions: Sequence[Definition], as_of: da
         payments=_listed(connection, Payment, "core_payment", "payment_no"),
         deadline=_deadline(connection, row, as_of) if row else None,
         indicators=tuple(_counted(connection, one, as_of) for one in definitions) if row else (),
-        quarantine=_held(connection, members, code),
+        quarantine=held,
     )
 
 
@@ -714,16 +722,18 @@ def _counted(connection: duckdb.DuckDBPyConnection, definition: Definition, as_o
 def _held(connection: duckdb.DuckDBPyConnection, members: Sequence[Mapping[str, Any]], code: str) -> tuple[Held, ...]:
     """Quarantine rows of the records, of any record whose key is the code, and of what extraction set aside under it.
 
-    The last was never stored as a record; its excerpt says which dossier it names.
+    The last was never stored as a record; its excerpt says which dossier it names. What is read beside dossiers
+    (catalogues, directories, statements) breaks no record contract, and its keys are no dossiers' codes.
     """
     names = ", ".join(Held.__dataclass_fields__)
     carried = ", ".join(f"dossier_code(excerpt ->> '{name}')" for name in _CODE_FIELDS)
     rows = _rows(
         connection,
-        f"SELECT {names} FROM raw_quarantine WHERE list_contains($records, source || '|' || record_key) "
-        "OR (list_contains($keys, record_key) AND contains(record_key, ':')) "
+        f"SELECT {names} FROM raw_quarantine WHERE (stage = 'conform' OR contract IS NOT NULL) AND ("
+        "list_contains($records::VARCHAR[], source || '|' || record_key) "
+        "OR (list_contains($keys::VARCHAR[], record_key) AND contains(record_key, ':')) "
         "OR dossier_code(record_key) = dossier_code($code) OR starts_with(record_key, dossier_code($code) || '|') "
-        f"OR (stage = 'extract' AND settled_at IS NULL AND list_has_any([{carried}], $codes)) "
+        f"OR (stage = 'extract' AND settled_at IS NULL AND list_has_any([{carried}], $codes::VARCHAR[]))) "
         "ORDER BY quarantined_at, source, record_key",
         records=[f"{member['source']}|{member['record_key']}" for member in members],
         # A profiled system's record is held under the system's name or its role.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from assets.questions.decisions import Judgement
-    from assets.questions.trace import Counted, Field, Listed, Record, Trace
+    from assets.questions.trace import Counted, Field, Held, Listed, Record, Trace
 
 _MARK = {True: "✓", False: "✗"}
 _KIND_VI = {"month": "tháng", "quarter": "quý", "half": "6 tháng", "year": "năm"}
@@ -84,7 +84,8 @@ def rendered(found: Trace) -> Iterator[RenderableType]:
 
     from assets.questions.decisions import said
 
-    title = found.dossier_key or "chưa hợp nhất được (xem phần cách ly)"
+    unmerged = "chưa hợp nhất được" if found.records else f"mang mã {found.asked.strip()}: chưa bản ghi nào dùng được"
+    title = found.dossier_key or f"{unmerged} (xem phần cách ly)"
     yield f"[bold]Hồ sơ {escape(title)}[/bold] · số liệu đến {said(found.as_of)}"
     if found.also:
         yield escape(f"Mã này còn có ở: {', '.join(found.also)}")
@@ -97,10 +98,7 @@ def rendered(found: Trace) -> Iterator[RenderableType]:
         yield from _section(f"Thời hạn · deadline: {verdict} theo quy tắc quốc gia (2.2)", sentences)
     counted = (line for one in found.indicators for line in _counted_lines(one))
     yield from _section("Tính vào chỉ số nào · what it counts in", counted)
-    held = (
-        f"  {said(one.quarantined_at)} {one.stage} {one.source} {one.record_key}: {one.detail}"
-        for one in found.quarantine
-    )
+    held = (line for one in found.quarantine for line in _held_lines(one))
     yield from _section("Cách ly · quarantine", held)
 
 
@@ -137,6 +135,17 @@ def _listed_vi(listed: Iterable[Listed]) -> str:
         for one in listed
     )
     return f"danh bạ của nguồn ghi {told}" if told else "danh bạ của nguồn không có"
+
+
+def _held_lines(held: Held) -> Iterator[str]:
+    from assets.questions.decisions import said
+
+    yield f"  {said(held.quarantined_at)} {held.stage} {held.source} {held.record_key}: {held.detail}"
+    parts = [f"lý do {held.reason} ({held.clause})"]
+    if held.window_start and held.window_end:
+        parts.append(f"khi đọc khoảng {said(held.window_start)} đến {said(held.window_end)}")
+    parts.append(f"đã xử lý {said(held.settled_at)}" if held.settled_at else "chưa xử lý")
+    yield f"    {'; '.join(parts)}"
 
 
 def _table(title: str, *headings: str) -> Table:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assets.indicators.definitions import load_definition, load_definitions
-from assets.questions.decisions import Question
+from assets.questions.decisions import Question, said
 from assets.questions.memberships import memberships
 from assets.questions.trace import (
     FACTS,
@@ -22,13 +22,14 @@ from assets.questions.trace import (
     speaking,
     trace,
 )
+from assets.raw.quarantine import quarantine
 from orchestration.commands.trace import rendered
 from tests.dossiers.platform import SOURCE, Platform, transaction
 from tests.dossiers.records import World, message, onestop, portal, progress
 from tests.questions.conftest import TwoNights
 from tests.rows import table_rows
 from warehouse.lake import Lake
-from warehouse.tables import CORE_AGENCY, CORE_CLAIM, CORE_DOSSIER
+from warehouse.tables import CORE_AGENCY, CORE_CLAIM, CORE_DOSSIER, RAW_QUARANTINE
 
 CODE, OTHER = "H15.07-261001-0001", "000.00.07.H15-261001-0777"
 ANOTHER = "H15.07-261001-0009"
@@ -337,6 +338,46 @@ def test_a_record_in_quarantine_is_found_and_says_why(tmp_path: Path) -> None:
     assert (record.source, record.record_key, record.rule) == ("onestop", "a2", None)
     assert (held.stage, held.reason) == ("conform", "unmapped_status")
     assert "77" in held.detail
+
+
+def test_a_dossier_whose_only_record_was_refused_says_what_is_set_aside(tmp_path: Path) -> None:
+    """T1's amount cannot be read, so that nothing carries its dossier's code; then the platform mends it."""
+    world, code = Platform(tmp_path), "H15.07-261003-0003"
+    world.drop("1.csv", [transaction("T1", code, SoTien="năm mươi nghìn")])
+    world.night(onestop=[onestop("o1", code=CODE)])
+    for asked in (code, f" {code.lower()} ".replace("-", "–")):
+        found = _trace(world, asked)
+        assert (found.dossier_key, found.records, found.fields, found.indicators) == (None, (), (), ())
+        (held,) = found.quarantine
+        assert (held.stage, held.source, held.record_key) == ("extract", SOURCE, f"{SOURCE}:T1")
+        assert (held.reason, held.clause, held.settled_at) == ("not_amount", "payments.amount_vnd", None)
+        entry = world.lake.read(RAW_QUARANTINE).to_pylist()[0]
+        assert (held.window_start, held.window_end) == (entry["window_start"], entry["window_end"])
+        assert held.quarantined_at == entry["quarantined_at"]
+    printed = "\n".join(map(str, rendered(_trace(world, code))))
+    since, start, end = map(said, (held.quarantined_at, held.window_start, held.window_end))
+    assert f"mang mã {code}: chưa bản ghi nào dùng được" in printed
+    assert f"{since} extract {SOURCE} {SOURCE}:T1: {held.detail}" in printed
+    assert f"lý do not_amount (payments.amount_vnd); khi đọc khoảng {start} đến {end}; chưa xử lý" in printed
+    with pytest.raises(UnknownDossierError):
+        _trace(world, "H15.07-261003-0004")
+
+    world.drop("2.csv", [transaction("T1", code)])
+    world.night()
+    mended = _trace(world, code)
+    assert [one.record_key for one in mended.records] == [f"{SOURCE}:T1"]
+    told = {one.reason: one.settled_at is None for one in mended.quarantine}
+    assert told == {"not_amount": False, "payment_before_dossier": True}
+    assert "đã xử lý" in "\n".join(map(str, rendered(mended)))
+
+
+def test_what_a_catalogue_was_refused_for_is_no_dossier(tmp_path: Path) -> None:
+    """A procedure's code is what its refusal is kept by; asked for as a dossier it is unknown."""
+    world = _world(tmp_path)
+    entry = {"reason": "unplaced_procedure", "clause": "name", "detail": "Thủ tục chưa có", "content_hash": "h"}
+    quarantine([entry | {"record_key": "9.999999", "excerpt": None}], "catalogue", world.lake, now=AS_OF)
+    with pytest.raises(UnknownDossierError):
+        _trace(world, "9.999999")
 
 
 def test_a_code_of_two_dossiers_is_not_guessed(tmp_path: Path) -> None:
