@@ -13,7 +13,6 @@ the shape of the quarantine; its cells are quoted only where they cannot be a pe
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,7 +46,7 @@ from connectors.observation_statements import (
     hash_of,
     statement_of,
 )
-from connectors.person_fields import tells_person
+from connectors.person_fields import masked, tells_person
 from connectors.protocol import Call, Permanent, Reply, Step, ensure_usable
 from connectors.settings import HttpManners, VariableName, secret
 
@@ -149,20 +148,17 @@ def read_observations(
     for path in found:
         name = path.relative_to(folder).as_posix()
         personal = book.personal(name) or ("thông tin của một người" if tells_person(name) else None)
-        place = f"{_FILE}số {_mark(name)}{path.suffix.lower()}" if personal else f"{_FILE}{name}"
+        place = f"{_FILE}{masked(name)}{path.suffix.lower()}" if personal else f"{_FILE}{name}"
         if path.stat().st_mtime > now.timestamp() - settle_seconds:
             waiting.append(place)
         elif personal:
             text = f"tên tệp có vẻ chứa {personal}; hãy đổi tên tệp"
-            intake.unusable(place, UnusableFileError("personal_file_name", text))
+            # Several of one length are told apart by the hash alone, which is stored under the home's key.
+            intake.unusable(place, UnusableFileError("personal_file_name", text), named=name)
         else:
             intake.take_all(_readable(path, name), name, place)
     # A folder without any file may be a share that is not there tonight.
     return intake.reading(prefix=_FILE if found else None, waiting=tuple(waiting))
-
-
-def _mark(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def _is_data(path: Path, folder: Path) -> bool:
@@ -215,12 +211,14 @@ class _Intake:
         self.books["read"] += rows
         self.books["unchanged"] += rows
 
-    def unusable(self, place: str, error: UnusableFileError) -> None:
-        """A file or sheet that could not be read counts as one refused row."""
+    def unusable(self, place: str, error: UnusableFileError, *, named: str | None = None) -> None:
+        """A file or sheet that could not be read counts as one refused row, `named` when `place` does not tell it."""
         self.books["read"] += 1
         where = place[:1].upper() + place[1:]
         self._entry(
-            place, hash_of([place, error.reason]), Problem(reason=error.reason, field="", text=f"{where}: {error}")
+            place,
+            hash_of([named or place, error.reason]),
+            Problem(reason=error.reason, field="", text=f"{where}: {error}"),
         )
         self.books["refused"] += 1
 

@@ -5,6 +5,7 @@ Whole runs of the asset over a folder and a real endpoint, for what is closed ha
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from starlette.responses import Response
 
 from assets.indicators.observed_assets import observation_asset
+from assets.raw.hashes import Keys, in_use, use
 from connectors.observations import ObservationApiSettings
 from tests.connectors.test_loop import serving
 from tests.connectors.test_observations_http import SOUND, answering, settings
@@ -119,6 +121,30 @@ def test_a_file_that_was_replaced_under_another_name_or_taken_away_is_closed(hom
     old.unlink()
     assert home.read()
     assert home.open() == set()
+
+
+def test_files_named_after_persons_are_told_apart_by_nothing_that_names_them(home: Home) -> None:
+    """Two names of one length, over a change of the key: both wait on, since the same night, under new hashes."""
+    names = ("Nguyễn Văn An.xlsx", "Nguyễn Văn Ba.xlsx")
+    for name in names:
+        home.office(name, ("H15.1", 3, 4))
+    before, found = in_use(), []
+    try:
+        for keys in (Keys(b"mot"), Keys(b"hai", b"mot"), Keys(b"hai", b"mot")):
+            use(keys)
+            assert home.read()
+            found.append(sorted(home.home.read(RAW_QUARANTINE).to_pylist(), key=lambda row: row["content_hash"]))
+    finally:
+        use(before)
+    first, second, third = found
+    assert {row["record_key"] for row in third} == {f"tệp «{len(names[0])} ký tự».xlsx"}
+    assert [len(rows) for rows in found] == [2, 2, 2]
+    hashes = [{row["content_hash"] for row in rows} for rows in found]
+    assert (hashes[0] & hashes[1], hashes[1]) == (set(), hashes[2])
+    assert {row["quarantined_at"] for row in third} == {row["quarantined_at"] for row in first}
+    assert {row["settled_at"] for row in second + third} == {None}
+    plain = {hashlib.sha256(name.encode()).hexdigest()[:8] for name in names}
+    assert not any(mark in repr(first) for mark in (*plain, "Nguyễn"))
 
 
 def test_a_folder_in_which_there_is_nothing_at_all_closes_nothing(home: Home) -> None:
