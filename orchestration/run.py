@@ -22,7 +22,7 @@ from orchestration.jobs import NIGHTLY, QUIET
 from orchestration.lock import night_lock
 from orchestration.partitions import days_to_extract, yesterday
 from orchestration.schedules import range_tags
-from orchestration.sensors import fail_dead_runs
+from orchestration.sensors import fail_dead_runs, free_slots
 from orchestration.settings import Home, Province
 from warehouse.database import Database
 
@@ -65,6 +65,8 @@ def run_night(
     with night_lock(home, night="…"):
         pass
     with prepare_dagster(home) as instance:
+        with night_lock(home, night="…"):
+            free_slots(instance)
         fail_dead_runs(instance, home, now=datetime.now(UTC))
         database = Database.open(home.database_url)
         until = database.extracted_until(province.sources)

@@ -1,7 +1,7 @@
 """What reacts to the state of runs.
 
-Belongs here: the sensor that fails runs nobody works on any more, and the pure rule it follows. Does
-not belong here: alerts about data.
+Belongs here: the sensor that fails runs nobody works on any more, the rule it follows, and what such runs
+hold. Does not belong here: alerts about data.
 
 Why: after a power cut Dagster leaves a run STARTED for ever (its launcher cannot ask a worker that
 died with the machine), and with one run at a time no later night would start. A night holds the
@@ -36,7 +36,23 @@ def fail_dead_runs(
     under_way = instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY, created_before=now - starting_time))
     for record in under_way:
         instance.report_run_failed(record.dagster_run, _WHY)
+        instance.event_log_storage.free_concurrency_slots_for_run(record.dagster_run.run_id)
     return [record.dagster_run.run_id for record in under_way]
+
+
+def free_slots(instance: dg.DagsterInstance) -> Sequence[str]:
+    """Free every pool slot; returns the ids of the runs that held or awaited one. For who holds the home's lock.
+
+    Whoever works on the home holds its lock, so that with the lock in hand every such run is dead, however young. A
+    run in this process asks again for a slot that nobody gives back as often as it can, and never stops.
+    """
+    storage = instance.event_log_storage
+    pools = [storage.get_concurrency_info(key) for key in storage.get_concurrency_keys()]
+    dead = {slot.run_id for pool in pools for slot in pool.claimed_slots}
+    dead |= {step.run_id for pool in pools for step in pool.pending_steps}
+    for run_id in dead:
+        storage.free_concurrency_slots_for_run(run_id)
+    return sorted(dead)
 
 
 def dead_runs_sensor(home: Home) -> dg.SensorDefinition:

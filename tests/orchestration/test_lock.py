@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from orchestration.lock import NightRunningError, is_night_running, night_lock
-from orchestration.sensors import fail_dead_runs
+from orchestration.run import prepare_dagster
+from orchestration.sensors import fail_dead_runs, free_slots
 from orchestration.settings import Home
 
 _HOLD = """
@@ -107,3 +108,32 @@ def test_a_run_at_work_is_left_alone(home: Home) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_slots_of_dead_runs_are_free_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without this the next night asks for ever for a slot that nobody gives back."""
+    monkeypatch.setenv("DAGSTER_HOME", str(home.dagster))
+    with prepare_dagster(home) as instance:
+        storage = instance.event_log_storage
+        for key in ("portal_portal", "portal_onestop"):
+            storage.initialize_concurrency_limit_to_default(key)
+        storage.claim_concurrency_slot("portal_portal", "killed", "extract_portal")
+        storage.claim_concurrency_slot("portal_portal", "waited", "extract_portal")
+        storage.claim_concurrency_slot("portal_onestop", "killed", "extract_onestop")
+        assert free_slots(instance) == ["killed", "waited"]
+        for key in ("portal_portal", "portal_onestop"):
+            info = storage.get_concurrency_info(key)
+            assert (info.claimed_slots, info.pending_steps) == ([], [])
+            assert storage.claim_concurrency_slot(key, "next", "extract").is_claimed
+        assert free_slots(instance) == ["next"]
+
+
+def test_a_run_that_is_failed_gives_its_slot_back(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(home.dagster))
+    with prepare_dagster(home) as instance:
+        run_id = _left_behind(instance)
+        storage = instance.event_log_storage
+        storage.initialize_concurrency_limit_to_default("portal_portal")
+        assert storage.claim_concurrency_slot("portal_portal", run_id, "extract_portal").is_claimed
+        fail_dead_runs(instance, home, now=datetime.now(UTC) + timedelta(minutes=6))
+        assert storage.get_concurrency_info("portal_portal").claimed_slots == []
