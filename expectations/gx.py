@@ -16,9 +16,10 @@ Four manners, each for a reason:
   Great Expectations then judges the small frame of those counts.
 - Great Expectations takes ten milliseconds for an expectation and fifty for a frame, however few rows
   there are, and a hundred times what DuckDB takes for a row. So a table is judged in one go and not group by group,
-  and whatever means the same in SQL (nulls, closed lists, ranges of whole numbers, instants in order) is counted by DuckDB in one pass
-  and judged with the queries' counts. Patterns are counted so too, as long as nothing breaks them: what fits
-  DuckDB's regular expressions fits Python's (`_PLAIN`), and where something does not fit, Great Expectations judges.
+  and whatever means the same in SQL (nulls, closed lists, ranges of whole numbers, instants in order) is counted by
+  DuckDB in one pass and judged with the queries' counts. Patterns are counted so too, as long as nothing breaks
+  them: what fits DuckDB's regular expressions fits Python's (`_PLAIN`), and where something does not fit, Great
+  Expectations judges.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ BATCH_ROWS = 250_000
 KEYS_KEPT = 1000
 _MISSING = "(missing)"
 _NOT_NULL, _NULL = "expect_column_values_to_not_be_null", "expect_column_values_to_be_null"
-_IN_SET = "expect_column_values_to_be_in_set"
+_IN_SET, _NOT_IN_SET = "expect_column_values_to_be_in_set", "expect_column_values_to_not_be_in_set"
 _AT_LEAST = "expect_column_pair_values_a_to_be_greater_than_b"
 _BETWEEN, _REGEX = "expect_column_values_to_be_between", "expect_column_values_to_match_regex"
 #: Patterns made of what DuckDB takes no wider than Python: letters, digits, some signs, positive classes of them,
@@ -402,13 +403,13 @@ class _Offence:
 def _offence(table: Table, expectation: Expectation) -> _Offence | None:
     """The expectation as conditions that mean in SQL what they mean to Great Expectations, None where they might not.
 
-    Those are nulls, closed lists, ranges of whole numbers and plain patterns, of all rows or of those where a column
-    compares to a value of its type.
+    Those are nulls, closed lists, ranges of whole numbers, plain patterns and columns in order, of all rows or of those
+    where a column compares to a value of its type.
     """
     when = _condition(table, expectation.when) if expectation.when else "true"
     if when is not None and expectation.type == _AT_LEAST:
         return _pair_offence(table, expectation, when)
-    if when is None or expectation.type not in (_NOT_NULL, _NULL, _IN_SET, _BETWEEN, _REGEX):
+    if when is None or expectation.type not in (_NOT_NULL, _NULL, _IN_SET, _NOT_IN_SET, _BETWEEN, _REGEX):
         return None
     name = str(expectation.kwargs["column"])
     kind = table.arrow_schema().field(name).type
@@ -421,22 +422,31 @@ def _offence(table: Table, expectation: Expectation) -> _Offence | None:
     return _Offence(when, is_null if expectation.type == _NOT_NULL else f"NOT {is_null}")
 
 
+#: Which rows of a pair of columns are judged; Great Expectations takes the first when nothing is said.
+_JUDGED = {
+    "both_values_are_missing": '("{a}" IS NOT NULL OR "{b}" IS NOT NULL)',
+    "either_value_is_missing": '"{a}" IS NOT NULL AND "{b}" IS NOT NULL',
+    "neither": "true",
+}
+
+
 def _pair_offence(table: Table, expectation: Expectation, when: str) -> _Offence | None:
-    """One column at least another of its type, where both are there."""
+    """One column at least another of its type; where one is missing and the row is judged, it is not."""
     said = dict(expectation.kwargs)
     a, b = (str(said.pop(name)) for name in ("column_A", "column_B"))
+    judged = _JUDGED.get(str(said.pop("ignore_row_if", "both_values_are_missing")))
     kinds = {table.arrow_schema().field(name).type for name in (a, b)}
     kind = next(iter(kinds))
     is_ordered = pa.types.is_integer(kind) or pa.types.is_temporal(kind)
-    if len(kinds) > 1 or not is_ordered or said != {"or_equal": True, "ignore_row_if": "either_value_is_missing"}:
+    if len(kinds) > 1 or not is_ordered or judged is None or said != {"or_equal": True}:
         return None
-    return _Offence(f'{when} AND "{a}" IS NOT NULL AND "{b}" IS NOT NULL', f'"{a}" < "{b}"')
+    return _Offence(f"{when} AND {judged.format(a=a, b=b)}", f'NOT coalesce("{a}" >= "{b}", false)')
 
 
 def _kept(column: str, kind: pa.DataType, expectation: Expectation) -> str | None:
     """What a value that is there must be, in SQL."""
     said = {name: value for name, value in expectation.kwargs.items() if name != "column" and value is not None}
-    wanted = str if pa.types.is_string(kind) else int if pa.types.is_integer(kind) else None
+    wanted = _python_type(kind)
     if expectation.type == _REGEX:
         pattern = str(said.pop("regex"))
         is_plain = wanted is str and not said and _PLAIN.fullmatch(pattern)
@@ -444,8 +454,9 @@ def _kept(column: str, kind: pa.DataType, expectation: Expectation) -> str | Non
     values = said.pop("value_set", [*said.values()])
     if wanted is None or any(type(value) is not wanted for value in values):
         return None
-    if expectation.type == _IN_SET:
-        return f"{column} IN ({', '.join(map(_literal, values))})" if values and not said else None
+    if expectation.type in (_IN_SET, _NOT_IN_SET):
+        is_in = "IN" if expectation.type == _IN_SET else "NOT IN"
+        return f"{column} {is_in} ({', '.join(map(_literal, values))})" if values and not said else None
     bounds = {"min_value": ">=", "max_value": "<="}
     if wanted is not int or not said or set(said) - set(bounds):
         return None
@@ -459,13 +470,21 @@ def _condition(table: Table, when: tuple[str, str, Any]) -> str | None:
     values = value if operator == "IN" else [value]
     if operator == "!=" and pa.types.is_string(kind) and isinstance(value, str):
         return f'"{name}" IS DISTINCT FROM {_literal(value)}'  # a text that is missing is another one
-    wanted = str if pa.types.is_string(kind) else bool if pa.types.is_boolean(kind) else int
-    if operator not in _COMPARED or not (wanted is not int or pa.types.is_integer(kind)):
+    wanted = _python_type(kind)
+    if operator not in _COMPARED or wanted is None:
         return None
     if any(type(each) is not wanted for each in values):
         return None
     literals = ", ".join(map(_literal, values))
     return f'coalesce("{name}" {_COMPARED[operator]} ({literals}), false)'
+
+
+def _python_type(kind: pa.DataType) -> type | None:
+    if pa.types.is_string(kind):
+        return str
+    if pa.types.is_boolean(kind):
+        return bool
+    return int if pa.types.is_integer(kind) else None
 
 
 def _literal(value: str | int) -> str:

@@ -116,6 +116,7 @@ ODD = Table(
         Column(name="least", type=COUNT, vi="Ít nhất", en="Least"),
         Column(name="flag", type=FLAG, vi="Cờ", en="Flag"),
         Column(name="day", type=DAY, vi="Ngày", en="Day"),
+        Column(name="last", type=DAY, vi="Ngày cuối", en="Last day"),
     ),
     key=("id",),
 )
@@ -141,15 +142,21 @@ def _every_kind() -> tuple[Expectation, ...]:
                 each = _step(f"{column}_{kind}_{number}", f"expect_column_values_to_{kind}", column=column)
                 made.append(replace(each, when=when))
         for column, values in (("word", ["a'b", "c"]), ("number", [0, 1]), ("flag", [True])):
-            kind = "expect_column_values_to_be_in_set"
-            made.append(replace(_step(f"{column}_in_{number}", kind, column=column, value_set=values), when=when))
+            for kind in ("be_in_set", "not_be_in_set"):
+                each = _step(
+                    f"{column}_{kind}_{number}", f"expect_column_values_to_{kind}", column=column, value_set=values
+                )
+                made.append(replace(each, when=when))
         kind = "expect_column_values_to_be_between"
         for bounds in ({"min_value": 1}, {"max_value": 1}, {"min_value": 1, "max_value": 1}):
             each = _step(f"between_{len(made)}", kind, column="number", **bounds)
             made.append(replace(each, when=when))
         kind = "expect_column_pair_values_a_to_be_greater_than_b"
-        pair = {"column_A": "number", "column_B": "least", "or_equal": True, "ignore_row_if": "either_value_is_missing"}
-        made.append(replace(_step(f"pair_{len(made)}", kind, **pair), when=when))
+        for ignored in (None, "both_values_are_missing", "either_value_is_missing", "neither"):
+            for a, b in (("number", "least"), ("day", "last")):
+                pair = {"column_A": a, "column_B": b, "or_equal": True}
+                pair |= {"ignore_row_if": ignored} if ignored else {}
+                made.append(replace(_step(f"pair_{len(made)}", kind, **pair), when=when))
         # Digits of every script, and a line end before the end of the text, are Python's own.
         patterns = ("^[a-c]$", r"^(?:\w'?\w?)?$", "^(?:a'b|[cd])?$", "[^a]", r"^(?:\d{4}-\d{2})?$", r"^(?:.|\s)*$")
         for pattern in patterns:
@@ -167,7 +174,8 @@ def test_what_duckdb_counts_is_what_great_expectations_counts_row_by_row() -> No
         "number": [None, 0, 1, 2],
         "least": [None, 0, 1, 2],
         "flag": [None, True, False],
-        "day": [None, date(2026, 1, 1)],
+        "day": [None, date(2026, 1, 1), date(2026, 2, 1)],
+        "last": [None, date(2026, 1, 1), date(2026, 2, 1)],
     }
     rows = pa.Table.from_pylist(
         [{"id": n} | {name: draw.choice(values) for name, values in columns.items()} for n in range(200)],
