@@ -32,9 +32,10 @@ import pyarrow.compute as pc
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from connectors.contract import SEEN, Broken, RecordContract
+from connectors.file_names import Called, FileNames
 from connectors.files_map import SCHEMA_OF_FILES, Mapped, contract_of, mapped, mapping_of, slice_name
 from connectors.files_objects import json_tables, ndjson_tables, parquet_tables
-from connectors.files_open import FileProblem, PartialFile, Payload, payloads, shown_name
+from connectors.files_open import FileProblem, PartialFile, Payload, called, payloads
 from connectors.files_profile import FilesProfile
 from connectors.files_sheets import csv_tables, workbook_tables
 from connectors.files_table import Table
@@ -96,6 +97,8 @@ class Dropped:
     name: str
     order: str
     stamp: Stamp
+    #: What its cursor remembers of its name, where `name` is another one.
+    memory: Mapping[str, str]
 
     @property
     def size(self) -> int:
@@ -138,6 +141,7 @@ class Folder:
     settings: FilesSettings
     profile: FilesProfile
     positions: Positions
+    names: FileNames = field(default_factory=FileNames)
     _known: dict[str, dict[str, Any]] = field(init=False)
     _contract: RecordContract = field(init=False)
     _read: int = 0
@@ -171,7 +175,8 @@ class Folder:
                 continue
             stamp = Stamp.of(path)
             order = order_of(path.name, stamp.changed, self.profile)
-            found.append(Dropped(path, shown_name(name), order, stamp))
+            named = called(name, self.names)
+            found.append(Dropped(path, named.name, order, stamp, named.memory))
         return sorted(found, key=lambda file: (file.order, file.name))
 
     # One night.
@@ -181,9 +186,17 @@ class Folder:
         yield Batch((self._part(),), {})
         for file in self.files():
             for batch in self._file(file, night):
-                for stream, position in batch.cursors.items():
-                    self._known[stream] = dict(position)
-                yield batch
+                yield self._moved(file, batch)
+            known = self._known.get(file.stream)
+            if known is not None and not Called(file.name, file.memory).is_remembered(known):
+                yield self._moved(file, Batch((), {file.stream: known}))
+
+    def _moved(self, file: Dropped, batch: Batch) -> Batch:
+        """The batch with what the file's cursor remembers of its name; what cursors say is known from here on."""
+        own = {stream: {**at, **file.memory} for stream, at in batch.cursors.items() if stream == file.stream}
+        batch = replace(batch, cursors={**batch.cursors, **own})
+        self._known |= {stream: dict(position) for stream, position in batch.cursors.items()}
+        return batch
 
     def _file(self, file: Dropped, night: str) -> Iterator[Batch]:
         known = self._known.get(file.stream, {})
@@ -392,18 +405,25 @@ class _Reading:
         self.notes.append(f"{self.folder.name}: tệp {self.file.name}: {text}")
 
 
-def folder_of(settings: FilesSettings, *, name: str, positions: Positions | None = None) -> Folder:
-    """The folder of source `name`; `positions` are its stored cursors. Raises `ProfileError`."""
+def folder_of(
+    settings: FilesSettings, *, name: str, positions: Positions | None = None, names: FileNames | None = None
+) -> Folder:
+    """The folder of source `name`; `positions` are its stored cursors, `names` what its files were called before.
+
+    Raises `ProfileError`.
+    """
     profile = settings.loaded()
     if not isinstance(profile, FilesProfile):
         raise TypeError(f"file drops need a profile of files, not {type(profile).__name__}")
-    return Folder(name, settings, profile, positions or {})
+    return Folder(name, settings, profile, positions or {}, names or FileNames())
 
 
 @asynccontextmanager
-async def connect(settings: FilesSettings, *, name: str, positions: Positions | None = None) -> AsyncIterator[Folder]:
+async def connect(
+    settings: FilesSettings, *, name: str, positions: Positions | None = None, names: FileNames | None = None
+) -> AsyncIterator[Folder]:
     """Open the folder of the source `name`; `positions` are the stored cursors of its files and slices."""
-    yield folder_of(settings, name=name, positions=positions)
+    yield folder_of(settings, name=name, positions=positions, names=names)
 
 
 def probe(settings: FilesSettings) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from connectors.file_names import Called, FileNames
 from connectors.person_marks import looks_personal
 
 FORMATS = {
@@ -95,11 +96,14 @@ def _told(place: str) -> Iterator[None]:
 
 
 def shown_name(name: str) -> str:
-    """A file's name as messages and cursors may hold it: one that seems to name a person goes by its hash."""
-    stem = name.replace("_", " ").replace("-", " ")
-    if looks_personal(stem):
-        return f"(tên có thông tin cá nhân {zlib.crc32(name.encode()):08x}){PurePosixPath(name).suffix}"
-    return name
+    """A file's name as messages may hold it: of one that may hold a person its length."""
+    return called(name, FileNames()).name
+
+
+def called(name: str, names: FileNames) -> Called:
+    """What messages and cursors call a file; its name, in which words are parted by dashes too, may hold a person."""
+    is_personal = looks_personal(name.replace("_", " ").replace("-", " "))
+    return names.call(name) if is_personal else Called(name)
 
 
 def payloads(path: Path, name: str) -> list[Payload]:
@@ -200,14 +204,16 @@ def _members(path: Path, name: str) -> list[Payload]:
         if any(item.flag_bits & 1 for item in archive.infolist()):
             raise FileProblem("unreadable_file", "tệp nén có mật khẩu")
         refuse_damaged(archive)
-        for item in sorted(archive.infolist(), key=lambda each: each.filename):
+        for number, item in enumerate(sorted(archive.infolist(), key=lambda each: each.filename), start=1):
             inner = PurePosixPath(item.filename)
             if item.is_dir() or inner.name.startswith((".", "~$")) or "__MACOSX" in inner.parts:
                 continue
             kind = FORMATS.get(inner.suffix.lower())
             if kind is None:
                 raise _unsupported(inner.name)
-            place = f"tệp {name}, mục {shown_name(item.filename)}"
+            told = shown_name(item.filename)
+            # Two that are told by one length are not one place.
+            place = f"tệp {name}, mục {told if told == item.filename else f'số {number} {told}'}"
             found.append(Payload(place, kind, _member(path, item.filename), is_packed=True))
     if not found:
         raise FileProblem("no_rows", "tệp nén không có tệp số liệu nào")

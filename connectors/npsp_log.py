@@ -15,7 +15,6 @@ import asyncio
 import hashlib
 import re
 import unicodedata
-import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -27,8 +26,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.contract import SEEN, Broken, RecordContract, any_said, present, readable_date, wire_field
+from connectors.file_names import Called, FileNames
 from connectors.known_files import Stamp, sum_of
-from connectors.person_fields import shown
+from connectors.person_fields import tells_person
 from connectors.protocol import Batch, Completed, Part, Permanent, Span
 from connectors.records import Reader, Typed, numbered, untyped
 from connectors.settings import MessageLogSettings
@@ -42,6 +42,7 @@ BATCH_BYTES = 64 * 1024 * 1024
 
 _FORMATS = ("%Y%m%d%H%M%S",)
 _BOM = b"\xef\xbb\xbf"
+_GAP = re.compile(r"(?<=[^\W\d_])\s+(?=[^\W\d_])")
 _TEXT = pa.string()
 
 _POSITION = wire_field("position", _TEXT, "Vị trí trong nhật ký", "File, line and place in the line; sorts as sent")
@@ -202,17 +203,19 @@ _SERVICES = {DOSSIER_SERVICE: MESSAGES, PROGRESS_SERVICE: PROGRESS}
 
 
 def position(file: str, line: int, index: int = 0) -> str:
-    """Where a message stands; compared as text, positions are in sending order."""
-    return f"{file} {line:09d}#{index:04d}"
+    """Where a message stands; compared as text, positions are in sending order.
+
+    Words of a file's name are joined: in a code, as which a position is judged, two words are somebody's name.
+    """
+    return f"{_GAP.sub('_', file)} {line:09d}#{index:04d}"
 
 
-def told(file: Path) -> str:
-    """A file's name as positions and cursors hold it: where it names somebody, the number it begins with and a mark."""
-    if shown(file.name) == file.name:
-        return file.name
+def called(file: Path, names: FileNames) -> Called:
+    """What positions and cursors call a file: where its name tells somebody, the number it begins with and a mark."""
+    if not tells_person(file.name):
+        return Called(file.name)
     first = re.match(r"[0-9_-]{0,20}", unicodedata.normalize("NFC", file.name))
-    number = first[0] if first and shown(first[0]) == first[0] else ""
-    return f"{number}(tên có thông tin cá nhân {zlib.crc32(file.name.encode()):08x}){file.suffix}"
+    return names.call(file.name, number=first[0] if first and not tells_person(first[0]) else "")
 
 
 @dataclass
@@ -261,6 +264,7 @@ class MessageLog:
 
     settings: MessageLogSettings
     consumed: Mapping[str, Mapping[str, Any]]
+    names: FileNames = field(default_factory=FileNames)
 
     async def batches(self, span: Span) -> AsyncIterator[Batch]:  # noqa: ARG002  a folder has no windows
         """Every file that was not consumed as it is now, in sending order, whatever the span."""
@@ -280,36 +284,43 @@ class MessageLog:
         """The files that are no longer being written to, as they stand, in sending order."""
         if not self.settings.folder.is_dir():
             raise Permanent(f"folder {self.settings.folder} does not exist", key="folder")
-        for file in sorted(self.settings.folder.glob(self.settings.pattern), key=told):
+        for file in sorted(self.settings.folder.glob(self.settings.pattern), key=lambda file: self._called(file).name):
             if file.is_file() and (stamp := Stamp.of(file)).age_seconds >= self.settings.settle_seconds:
                 yield file, stamp
 
     def _is_consumed(self, file: Path, stamp: Stamp) -> bool:
         """Whether the file was consumed as it is now; its bytes are summed where how it stands does not tell."""
-        known = self.consumed.get(told(file), {})
+        known = self.consumed.get(self._called(file).name, {})
         if stamp.is_known(known):
             return True
         return known.get("size") == stamp.size and sum_of(file) == known.get("sha256")
+
+    def _called(self, file: Path) -> Called:
+        return called(file, self.names)
 
     def _batches(self) -> Iterator[Batch]:
         readers = {contract.kind: Reader(as_read(contract)) for contract in (MESSAGES, PROGRESS)}
         gathered = _Gathered()
         for file, stamp in self._settled():
+            named = self._called(file)
             if self._is_consumed(file, stamp):
-                known = self.consumed[told(file)]
+                known = self.consumed[named.name]
                 if stamp.is_settled and not stamp.is_known(known):
-                    gathered.cursors[told(file)] = stamp.cursor(known["sha256"])
+                    gathered.cursors[named.name] = {**stamp.cursor(known["sha256"]), **named.memory}
+                elif not named.is_remembered(known):
+                    gathered.cursors[named.name] = {**known, **named.memory}
                 continue
             digest, size = hashlib.sha256(), 0
             with file.open("rb") as stream:
                 for number, line in enumerate(stream, start=1):
                     digest.update(line)
                     size += len(line)
-                    gathered.add(line, told(file), number)
+                    gathered.add(line, named.name, number)
                     if gathered.is_full:
                         yield gathered.batch(readers)
             # What was read, should it have grown meanwhile.
-            gathered.cursors[told(file)] = replace(stamp, size=size).cursor(digest.hexdigest())
+            stood = replace(stamp, size=size).cursor(digest.hexdigest())
+            gathered.cursors[named.name] = {**stood, **named.memory}
         # Also without a new file: what was set aside under another contract is asked for by this one.
         yield gathered.batch(readers)
 
@@ -357,23 +368,27 @@ class _Gathered:
 
 @asynccontextmanager
 async def connect(
-    settings: MessageLogSettings, consumed: Mapping[str, Mapping[str, Any]] | None = None
+    settings: MessageLogSettings,
+    consumed: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    names: FileNames | None = None,
 ) -> AsyncIterator[MessageLog]:
-    """Open the folder."""
-    yield MessageLog(settings, consumed or {})
+    """Open the folder; `names` are what its files were called before."""
+    yield MessageLog(settings, consumed or {}, names or FileNames())
 
 
 def probe(settings: MessageLogSettings) -> str:
     """Whether the folder is there and its files can be read."""
     files = MessageLog(settings, {}).due()
+    told = [called(file, FileNames()).name for file in files]
     for file in files[-1:]:
         try:
             with file.open("rb") as stream:
                 stream.read(1)
         except OSError as error:
             raise Permanent(
-                f"{told(file)} in {settings.folder}: {error.strerror}", hint="Check its permissions", key="folder"
+                f"{told[-1]} in {settings.folder}: {error.strerror}", hint="Check its permissions", key="folder"
             ) from None
     if not files:
         return f"{settings.folder}: no file matches {settings.pattern} yet"
-    return f"{settings.folder}: {len(files)} files, {told(files[0])} to {told(files[-1])}"
+    return f"{settings.folder}: {len(files)} files, {told[0]} to {told[-1]}"

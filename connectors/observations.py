@@ -29,6 +29,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, PositiveInt
 
 from connectors.conditional import Document, document_key
+from connectors.file_names import ending
 from connectors.loop import Loop, light_sender
 from connectors.observation_cells import (
     BLANK,
@@ -148,7 +149,7 @@ def read_observations(
     for path in found:
         name = path.relative_to(folder).as_posix()
         personal = book.personal(name) or ("thông tin của một người" if tells_person(name) else None)
-        place = f"{_FILE}{masked(name)}{path.suffix.lower()}" if personal else f"{_FILE}{name}"
+        place = f"{_FILE}{masked(name)}{ending(name)}" if personal else f"{_FILE}{name}"
         if path.stat().st_mtime > now.timestamp() - settle_seconds:
             waiting.append(place)
         elif personal:

@@ -129,7 +129,8 @@ def _read_again(run: _Run, settings: SourceSettings, tables: Tables) -> None:
         spans = [Span(run.now, run.now, is_update=False)]
         run.reads_everything = True
     for span in spans:
-        opening = Opening(run.name, run.lake, run.positions() if run.has_spans else {})
+        stored = run.positions()
+        opening = Opening(run.name, run.lake, stored if run.has_spans else {}, remembered=stored)
         asyncio.run(run.read(kind_of(settings).open(opening, settings), span, tables))
 
 

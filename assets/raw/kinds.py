@@ -16,10 +16,12 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
+from assets.raw.hashes import in_use
 from assets.raw.stored_days import StoredDays
 from assets.raw.tables import RAW_ONESTOP, RAW_PORTAL, RAW_TABLES, table_of
 from connectors import database, files, igate, npsp_log, opencps, profiled, rest
 from connectors.database import DatabaseSettings
+from connectors.file_names import FileNames
 from connectors.files import FilesSettings
 from connectors.loop import Loop
 from connectors.protocol import Connection
@@ -37,16 +39,32 @@ Http = TypeVar("Http", OpenCpsSettings, IGateSettings, RestSettings)
 
 @dataclass(frozen=True)
 class Opening:
-    """What a connector may be told when a source is opened: its name, what is stored, how far it was read."""
+    """What a connector may be told when a source is opened: its name, what is stored, how far it was read.
+
+    `remembered` are the stored cursors where `cursors` are not, because everything is to be read again.
+    """
 
     name: str
     lake: Lake
     cursors: Cursors
+    remembered: Cursors | None = None
+
+    @property
+    def names(self) -> FileNames:
+        """What the files of a folder were called before."""
+        return FileNames.of(_hashes, self.cursors if self.remembered is None else self.remembered)
 
     def rows(self, table: Table) -> int:
         """How many versions `table` holds."""
         found = self.lake.connect(table).sql(f'SELECT count(*) FROM "{table.name}"').fetchall()
         return int(found[0][0])
+
+
+def _hashes(said: str) -> tuple[str, ...]:
+    """Today's keyed hash of a text and, for one turn of the key, the one that may be stored."""
+    keys = in_use()
+    before = keys.before(said)
+    return (keys.of(said),) if before is None else (keys.of(said), before)
 
 
 @dataclass(frozen=True)
@@ -126,7 +144,7 @@ KINDS: Mapping[type, SourceKind[Any]] = {
     ),
     MessageLogSettings: SourceKind[MessageLogSettings](
         tables=_log_tables,
-        open=lambda opening, settings: npsp_log.connect(settings, opening.cursors),
+        open=lambda opening, settings: npsp_log.connect(settings, opening.cursors, names=opening.names),
         probe=npsp_log.probe,
     ),
     RestSettings: SourceKind[RestSettings](
@@ -141,7 +159,9 @@ KINDS: Mapping[type, SourceKind[Any]] = {
     ),
     FilesSettings: SourceKind[FilesSettings](
         tables=lambda name, settings: {profiled.KIND: table_of(name, settings.role, is_dropped=True)},
-        open=lambda opening, settings: files.connect(settings, name=opening.name, positions=opening.cursors),
+        open=lambda opening, settings: files.connect(
+            settings, name=opening.name, positions=opening.cursors, names=opening.names
+        ),
         probe=files.probe,
         sample=files.sample,
     ),

@@ -142,7 +142,7 @@ def test_catalogues_keep_nobody(
             service_settings(base_url=f"{origin}{service.PREFIX}"),
             *catalogue_files(tmp_path / "given"),
         ]
-        stores = catalogue._stores(tmp_path / "home", "2026-10-29", *asked)  # type: ignore[arg-type]
+        stores = catalogue._stores(tmp_path / "home", "2026-10-29", *asked)
         told = catalogue._night(stores)
     shown = [told[f"catalogue_{number}"] for number in (1, 2, 3, 4)]
     assert not [line for line in shown if "không đọc được" in line]
