@@ -83,7 +83,7 @@ def main(records: int, dossiers: int) -> None:
         for source, title, many in (
             ("onestop", "iGate v2", records),
             ("igate", "iGate v2 by its profile", records // 4),
-            ("portal", "OpenCPS", records // 4),
+            ("portal", "OpenCPS", records // 10),
         ):
             for size in (many // 10, many):
                 out.print(f"extraction, {title}, {size:,} records …")
