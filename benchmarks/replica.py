@@ -18,6 +18,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +30,7 @@ import sqlalchemy as sa
 import yaml
 from rich.console import Console
 
-from benchmarks.processes import best_of, run_apart, stopwatch
+from benchmarks.processes import Measured, best_of, run_apart, stopwatch
 from connectors.database import DatabaseSettings, connect
 from connectors.database_plan import Plan
 from connectors.database_profile import DatabaseProfile
@@ -143,31 +145,40 @@ def connectorx(statement: str) -> None:
         facts["rows"] = reader.read_sql(URL.replace("+psycopg", ""), statement, return_type="arrow").num_rows
 
 
-def compare(rows: int, sizes: tuple[int, ...]) -> None:
+def compare(rows: int, work: Path, *, rounds: int = 3) -> dict[str, Measured]:
+    """The product and its peers side by side over so many rows."""
+    with _table(rows) as schema:
+        ordered, plain = (query(schema, work, is_ordered=is_ordered) for is_ordered in (True, False))
+        peers: dict[str, Any] = {
+            "thuocdo": (MODULE, ["thuocdo", schema, str(work), "20000"]),
+            "COPY to pyarrow": (MODULE, ["copy", ordered]),
+            "ConnectorX": (MODULE, ["connectorx", ordered]),
+            "COPY to pyarrow, in no order": (MODULE, ["copy", plain]),
+            "ConnectorX, in no order": (MODULE, ["connectorx", plain]),
+        }
+        return best_of(rounds, peers)
+
+
+@contextmanager
+def _table(rows: int) -> Iterator[str]:
+    """A schema with the table, while it is needed."""
+    schema = f"thuocdo_bench_{os.getpid()}"
+    make(schema, rows)
+    try:
+        yield schema
+    finally:
+        drop(schema)
+
+
+def show(rows: int, sizes: tuple[int, ...]) -> None:
     """Measure and print: side by side over `rows`, then the product's memory at `sizes`."""
     with tempfile.TemporaryDirectory(prefix="thuocdo-bench-") as folder:
-        schema, work = f"thuocdo_bench_{os.getpid()}", Path(folder)
-        make(schema, rows)
-        try:
-            ordered, plain = (query(schema, work, is_ordered=is_ordered) for is_ordered in (True, False))
-            peers: dict[str, Any] = {
-                "thuocdo": (MODULE, ["thuocdo", schema, folder, "20000"]),
-                "COPY to pyarrow": (MODULE, ["copy", ordered]),
-                "ConnectorX": (MODULE, ["connectorx", ordered]),
-                "COPY to pyarrow, in no order": (MODULE, ["copy", plain]),
-                "ConnectorX, in no order": (MODULE, ["connectorx", plain]),
-            }
-            for name, run in best_of(3, peers).items():
-                out.print(f"{name:30} {run.seconds:6.2f} s {run.peak_mib:6.0f} MiB  {run.facts}")
-        finally:
-            drop(schema)
+        for name, run in compare(rows, Path(folder)).items():
+            out.print(f"{name:30} {run.seconds:6.2f} s {run.peak_mib:6.0f} MiB  {run.facts}")
         for size in sizes:
-            make(schema, size)
-            try:
+            with _table(size) as schema:
                 run = run_apart(MODULE, ["thuocdo", schema, folder, "20000"])
                 out.print(f"thuocdo {size:>9,} {run.seconds:6.2f} s {run.peak_mib:6.0f} MiB  {run.facts}")
-            finally:
-                drop(schema)
 
 
 def main(arguments: list[str]) -> None:
@@ -181,7 +192,7 @@ def main(arguments: list[str]) -> None:
             connectorx(statement)
         case _:
             numbers = [int(argument) for argument in arguments] or [500_000, 100_000, 2_000_000]
-            compare(numbers[0], tuple(numbers[1:]))
+            show(numbers[0], tuple(numbers[1:]))
 
 
 if __name__ == "__main__":

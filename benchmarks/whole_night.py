@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -226,21 +226,21 @@ def told(measured: Measured) -> dict[str, float]:
     return dict(parts)
 
 
-def main(shapes: Iterable[str] = ("longer", "denser"), sizes: Iterable[int] = SIZES) -> None:
-    """Measure every shape and size and print each part with its ratio to the first size."""
+def measure(shapes: Iterable[str], sizes: Sequence[int]) -> dict[tuple[str, int], Measured]:
+    """One night of every shape and size (in millions), told as soon as it is over."""
+    found: dict[tuple[str, int], Measured] = {}
     with tempfile.TemporaryDirectory(prefix="thuocdo-night-") as root:
         base = Path(root) / "base"
         with running_sandbox(build_population(DOSSIERS, 1), home=Path(root) / "served") as sandbox:
             begin(sandbox, base)
             for shape in shapes:
-                first: Measured | None = None
                 for millions in sizes:
                     home = Path(root) / f"{shape}-{millions}"
                     lengthen(base, home, millions=millions, is_dense=shape == "denser")
-                    found = _night_apart(sandbox, home, SECOND)
+                    found[shape, millions] = _night_apart(sandbox, home, SECOND)
                     shutil.rmtree(home)
-                    first = first or found
-                    _tell(f"{shape} {millions} million", found, first)
+                    _tell(f"{shape} {millions} million", found[shape, millions], found[shape, sizes[0]])
+    return found
 
 
 def _tell(name: str, found: Measured, first: Measured) -> None:
@@ -262,6 +262,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["night"]:
         night(*sys.argv[2:])
     elif len(sys.argv) > 1:
-        main([sys.argv[1]], [int(size) for size in sys.argv[2:]] or SIZES)
+        measure([sys.argv[1]], [int(size) for size in sys.argv[2:]] or SIZES)
     else:
-        main()
+        measure(("longer", "denser"), SIZES)
