@@ -90,12 +90,12 @@ def make_lake(folder: Path, *, dossiers: int) -> Lake:
     connection = lake.connect(CORE_UNIT)
     connection.execute("SELECT setseed(0.3478)")
     connection.execute(
-        "CREATE TABLE place AS SELECT row_number() OVER () - 1 AS place_no, unit_code, level "
+        "CREATE TEMP TABLE place AS SELECT row_number() OVER () - 1 AS place_no, unit_code, level "
         "FROM core_unit WHERE parent_code IS NOT NULL"
     )
     connection.register("known_procedure", procedure_table().select(["procedure_code"]).slice(0, 250))
     connection.execute(
-        "CREATE TABLE procedure AS SELECT row_number() OVER (ORDER BY procedure_code) - 1 AS procedure_no, "
+        "CREATE TEMP TABLE procedure AS SELECT row_number() OVER (ORDER BY procedure_code) - 1 AS procedure_no, "
         "procedure_code FROM known_procedure"
     )
     places = connection.sql("SELECT count(*) FROM place").fetchall()[0][0]
