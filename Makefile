@@ -56,7 +56,7 @@ $(BENCH): $(STAMP) requirements-bench.lock
 	@$(BIN)/python -m pip install -qq --require-hashes --requirement requirements-bench.lock
 	@touch $@
 
-bench: $(BENCH) ## Benchmarks, written to benchmarks/README.md (half an hour)
+bench: $(BENCH) ## Benchmarks, written to benchmarks/README.md (an hour)
 	$(BIN)/python -m benchmarks
 
 # No index address and no path gets into the lock: where packages come from is the machine's own matter.
