@@ -244,8 +244,9 @@ def _prepare(
     """Find tonight's records: what is touched, what that reaches, and the newest versions of it.
 
     `since` are the instants up to which each source was conformed, None for everything anew. `latest_*` holds the
-    newest version of every record that was reached, `newest_*` those that are still there, `reached_dossier` the
-    dossiers that the reached records belong to. Steps are reached by the codes of `asked`, and so are all of theirs.
+    newest version of every record that was reached, `newest_*` those that are still there, `reached_dossier` the keys
+    of dossiers that the reached records belong to or may have belonged to. Steps are reached by the codes of `asked`,
+    and so are all of theirs.
     """
     systems = [(source, source, table) for source, table in RAW_BY_SOURCE.items()]
     systems += [(each.name, each.role, each.table) for each in profiled]
@@ -281,7 +282,9 @@ def _prepare(
     connection.execute(f"CREATE TEMP TABLE identifiers AS SELECT DISTINCT * FROM ({_identifiers_sql('newest')})")
 
 
-_EVERY_DOSSIER = "CREATE TEMP TABLE reached_dossier AS SELECT DISTINCT dossier_key, lake_month FROM core_crosswalk"
+_EVERY_DOSSIER = "CREATE TEMP TABLE reached_dossier AS " + " UNION ".join(
+    f"SELECT dossier_key FROM {table.name}" for table in CONFORMED
+)
 
 
 def _identifiers_sql(which: str) -> str:
@@ -293,7 +296,8 @@ def _reach(connection: duckdb.DuckDBPyConnection, profiled: Sequence[Profiled]) 
     """Add to `reach` what shares an identifier or a dossier with it, until nothing comes any more.
 
     A record counts with the identifiers of all its versions: what it no longer carries it may have to let go of. A
-    step touches its dossier: whoever carries its code is reached too.
+    step touches its dossier: whoever carries its code is reached too. A dossier's key is an identifier of a record or
+    the record's own: all of those may stand in some table, since a night that was killed stored some and not others.
     """
     connection.execute("CREATE TEMP TABLE frontier AS FROM reach")
     for which, condition in (("every", "true"), ("frontier", _AT_FRONTIER)):
@@ -310,9 +314,12 @@ def _reach(connection: duckdb.DuckDBPyConnection, profiled: Sequence[Profiled]) 
             AND dossier_code(MaHoSo) IS NOT NULL
     """)
     connection.execute("CREATE TEMP TABLE wanted AS FROM asked")
-    connection.execute("CREATE TEMP TABLE reached_dossier (dossier_key VARCHAR, lake_month VARCHAR)")
+    connection.execute("CREATE TEMP TABLE reached_dossier (dossier_key VARCHAR)")
     while _number(connection, "SELECT (SELECT count(*) FROM frontier) + (SELECT count(*) FROM wanted)"):
         _reach_further(connection)
+    connection.execute(
+        "INSERT INTO reached_dossier SELECT identifier FROM asked UNION SELECT source || ':' || record_key FROM reach"
+    )
 
 
 _AT_FRONTIER = "record_key IN (SELECT record_key FROM frontier WHERE source = '{source}')"
@@ -330,8 +337,8 @@ def _reach_further(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("INSERT INTO asked SELECT identifier FROM wanted EXCEPT SELECT identifier FROM asked")
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE met AS
-        SELECT DISTINCT dossier_key, lake_month FROM core_crosswalk SEMI JOIN frontier USING (source, record_key)
-        EXCEPT SELECT dossier_key, lake_month FROM reached_dossier
+        SELECT dossier_key FROM core_crosswalk SEMI JOIN frontier USING (source, record_key)
+        EXCEPT SELECT dossier_key FROM reached_dossier
     """)
     connection.execute("INSERT INTO reached_dossier FROM met")
     connection.execute(f"""
@@ -457,17 +464,15 @@ def _spread_labels(connection: duckdb.DuckDBPyConnection) -> bool:
 def _settle(lake: Lake, connection: duckdb.DuckDBPyConnection, *, is_everything: bool) -> None:
     """Bring the new rows into the declared columns and find the dossiers that came out different.
 
-    All rows of a dossier lie in one storage month, which the crosswalk tells; not where a table was made anew.
+    What a table holds of them is looked for by key in all of it: no other table says in which month it lies, since a
+    night may have been killed between two tables.
     """
     _run(connection, "settled")
-    found = connection.execute("SELECT DISTINCT lake_month FROM reached_dossier").fetchall()
-    months = None if is_everything else [str(row[0]) for row in found]
+    is_touched = "dossier_key IN (SELECT dossier_key FROM touched_dossier)"
     for table in CONFORMED:
         columns = ", ".join(f'"{name}"' for name in table.column_names)
-        connection.execute(
-            f"CREATE TEMP TABLE held_{table.name} AS SELECT {columns} FROM "
-            f"{lake.relation_sql(table, partitions=months)} SEMI JOIN touched_dossier USING (dossier_key)"
-        )
+        held = table.name if is_everything else lake.relation_holding(table, is_touched, connection=connection)
+        connection.execute(f"CREATE TEMP TABLE held_{table.name} AS SELECT {columns} FROM {held} WHERE {is_touched}")
         connection.execute(
             f"CREATE TEMP TABLE difference_{table.name} AS "
             f"(SELECT {columns} FROM fresh_{table.name} EXCEPT ALL SELECT {columns} FROM held_{table.name}) UNION ALL "

@@ -5,6 +5,8 @@ Expected values are what the records say, read by hand with the order of belief 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from assets.dossiers.conform import ConformCount
 from assets.dossiers.meanings import MeaningError
 from tests.dossiers.records import World, message, onestop, portal, progress
+from warehouse.lake import Lake
 from warehouse.schema import Table
 from warehouse.tables import (
     CORE_CLAIM,
@@ -327,6 +330,52 @@ def test_night_after_night_ends_where_everything_at_once_does(tmp_path: Path) ->
     once.conform()
     assert nights.quarantine()
     assert len(nights.dossiers()) > 1
+    for table in _CORE:
+        assert _but_when(nights, table) == _but_when(once, table), table.name
+
+
+class _Killed(BaseException):
+    """What a power cut is to a process, as far as a test can say it."""
+
+
+def _dying_after(commits: int) -> Callable[..., int]:
+    """`Lake.replace_partitions` that never comes to the commit after so many."""
+    plain, left = Lake.replace_partitions, iter(range(commits))
+
+    def replace_partitions(self: Lake, *args: Any, **said: Any) -> int:
+        if next(left, None) is None:
+            raise _Killed
+        return plain(self, *args, **said)
+
+    return replace_partitions
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_night_killed_between_two_tables_leaves_nothing_behind(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dossiers that change their storage month, their key or their company, and change again before the next night."""
+    draw = random.Random(seed)
+    codes = [f"H15.07-261001-{number:04}" for number in range(6)]
+    nights, once = World(tmp_path / "nights"), World(tmp_path / "once")
+    for world in (nights, once):
+        world.folder.mkdir(exist_ok=True)
+    for _ in range(8):
+        when = f"2026-0{draw.randint(6, 9)}-1{draw.randint(0, 9)}T08:00:00.000+0700"
+        said = {
+            "onestop": [onestop(draw.choice(["a1", "a2"]), code=draw.choice(codes), acceptedDate=when)],
+            "portal": [portal(draw.randint(1, 2), dossierNo=draw.choice(codes), receiveDate="01/10/2026 09:00:00")],
+            "progress": [progress(draw.choice(codes), f"202610{draw.randint(10, 28)}090000")],
+        }
+        nights.store(**said)
+        once.store(**said)
+        with monkeypatch.context() as patched:
+            patched.setattr(Lake, "replace_partitions", _dying_after(draw.randint(0, 6)))
+            with suppress(_Killed):
+                nights.conform()
+    nights.conform()
+    once.conform()
+    assert once.dossiers()
     for table in _CORE:
         assert _but_when(nights, table) == _but_when(once, table), table.name
 
